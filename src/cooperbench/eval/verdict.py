@@ -1,0 +1,1 @@
+"""Placeholder so that imports resolve while the parts are written."""
