@@ -1,7 +1,7 @@
 """What a user has settled once: two small TOML files and a few environment variables, read when asked for.
 
-Precedence, strongest first: a flag (or an argument in Python), the environment, ``./cooperbench.toml``, the user's
-own file. Writing the user's file is `cooperbench.cli.toml_edit`; what a value means is each part's own business.
+Precedence, strongest first: a flag (or an argument in Python), the environment, ``./cooperbench.toml``, the
+user's own file. Writing the user's file is `cooperbench.cli.toml_edit`.
 """
 
 from __future__ import annotations
