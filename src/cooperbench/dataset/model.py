@@ -1,4 +1,4 @@
-"""Task, Feature, Pair, Subset: what a dataset is made of, as plain values. Reading them from disk is `layout`."""
+"""Task, Feature, Pair, Subset: what a dataset is made of, as plain values. `layout` reads them from disk."""
 
 from __future__ import annotations
 
@@ -103,6 +103,10 @@ class Dataset:
         found = self.tasks.get((repo, task_id))
         if found is None:
             ids = [str(t) for r, t in self.tasks if r == repo]
-            known = f"its tasks are {', '.join(ids)}" if ids else f"repositories: {', '.join(sorted({r for r, _ in self.tasks}))}"
+            known = (
+                f"its tasks are {', '.join(ids)}"
+                if ids
+                else f"repositories: {', '.join(sorted({r for r, _ in self.tasks}))}"
+            )
             raise DatasetError(f"no task {repo}/{task_id} in {self.root}; {known}")
         return found
