@@ -1,0 +1,29 @@
+"""The rich consoles everything is printed through: one way to decide on width and colour."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from rich.console import Console
+
+UNKNOWN_WIDTH = 120
+"""Columns where output does not go to a terminal: nothing must be cut for a width nobody has."""
+
+
+def console(stream: IO[str], *, plain: bool = False) -> Console:
+    """A console on `stream` that interprets nothing it is given: no markup, no emoji.
+
+    Args:
+        plain: no colour and no cursor movement, also on a terminal.
+    """
+    terminal = stream.isatty()
+    return Console(
+        file=stream,
+        width=None if terminal else UNKNOWN_WIDTH,
+        no_color=plain or None,
+        force_terminal=False if plain else None,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        soft_wrap=False,
+    )

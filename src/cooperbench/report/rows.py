@@ -1,0 +1,191 @@
+"""One row for each trial of a run, and how rows add up.
+
+A row is read from the JSON values a run directory holds. Those were perhaps written by another release,
+edited by hand or cut short, so every field is looked at before it is believed; what makes no sense counts
+as absent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Outcome = Literal["passed", "failed", "error", "pending"]
+
+APPLIED = ("applied", "skipped", "empty")
+"""Words of `apply_status` that do not mean a patch was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """What a table says of one trial. `pending`: not run, not finished, or not judged yet."""
+
+    repo: str
+    task_id: int
+    features: tuple[int, ...]
+    setting: str
+    outcome: Outcome
+    merge: str | None = None
+    conflicts: tuple[str, ...] = ()
+    unapplied: tuple[str, ...] = ()
+    """Agents whose patch did not apply."""
+    integrity: int = 0
+    messages: int | None = None
+    cost: float | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+    @property
+    def task(self) -> str:
+        """``repo/task_id``."""
+        return f"{self.repo}/{self.task_id}"
+
+    @property
+    def name(self) -> str:
+        """``repo/task_id/f1,f2``."""
+        return f"{self.task}/{','.join(map(str, self.features))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How trials came out. The four always add up to `total`."""
+
+    passed: int = 0
+    failed: int = 0
+    errors: int = 0
+    pending: int = 0
+    conflicts: int = 0
+    """Trials whose patches did not merge; all of them are among `failed`."""
+    unapplied: int = 0
+    """Trials in which at least one patch did not apply."""
+    integrity: int = 0
+    """Trials with at least one integrity finding, whatever their outcome."""
+    cost: float | None = None
+    messages: int = 0
+
+    @property
+    def total(self) -> int:
+        """Every trial."""
+        return self.passed + self.failed + self.errors + self.pending
+
+    @property
+    def judged(self) -> int:
+        """Trials with a verdict."""
+        return self.passed + self.failed
+
+    @property
+    def pass_rate(self) -> float | None:
+        """Passed among the judged; None before the first verdict."""
+        return self.passed / self.judged if self.judged else None
+
+
+def count(rows: Iterable[TrialRow], missing: int = 0) -> Counts:
+    """Add rows up.
+
+    Args:
+        missing: trials of the selection that have no row at all; they are pending.
+    """
+    rows = list(rows)
+    outcomes = [row.outcome for row in rows]
+    costs = [row.cost for row in rows if row.cost is not None]
+    return Counts(
+        passed=outcomes.count("passed"),
+        failed=outcomes.count("failed"),
+        errors=outcomes.count("error"),
+        pending=outcomes.count("pending") + missing,
+        conflicts=sum(row.merge == "conflicts" for row in rows),
+        unapplied=sum(bool(row.unapplied) for row in rows),
+        integrity=sum(row.integrity > 0 for row in rows),
+        cost=math.fsum(costs) if costs else None,
+        messages=sum(row.messages or 0 for row in rows),
+    )
+
+
+def read_row(
+    repo: str, task_id: int, features: Iterable[int], setting: str, result: Any, verdict: Any
+) -> TrialRow:
+    """The row of one trial.
+
+    Args:
+        result: what ``result.json`` holds; None when absent.
+        verdict: what ``eval.json`` holds; None when absent.
+    """
+    result, verdict = mapping(result), mapping(verdict)
+    merge = mapping(verdict.get("merge"))
+    error = _error(result, verdict)
+    return TrialRow(
+        repo=repo,
+        task_id=task_id,
+        features=tuple(features),
+        setting=setting,
+        outcome=_outcome(verdict, error),
+        merge=text(merge.get("status")),
+        conflicts=texts(merge.get("files")),
+        unapplied=_unapplied(verdict),
+        integrity=len(listing(verdict.get("integrity"))),
+        messages=whole(result.get("messages_sent")),
+        cost=number(result.get("total_cost")),
+        seconds=number(result.get("duration_seconds")),
+        error=error,
+    )
+
+
+def _outcome(verdict: Mapping[str, Any], error: str | None) -> Outcome:
+    passed = verdict.get("passed", verdict.get("both_passed"))
+    if isinstance(passed, bool):
+        return "passed" if passed else "failed"
+    return "error" if error else "pending"
+
+
+def _error(result: Mapping[str, Any], verdict: Mapping[str, Any]) -> str | None:
+    agents = [mapping(agent) for agent in mapping(result.get("agents")).values()]
+    agents.append(mapping(result.get("agent")))
+    broken = next((a for a in agents if a.get("status") == "Error"), None)
+    told = text(result.get("error")) or (broken and (text(broken.get("error")) or "an agent failed"))
+    return told or text(verdict.get("error"))
+
+
+def _unapplied(verdict: Mapping[str, Any]) -> tuple[str, ...]:
+    status = mapping(verdict.get("apply_status"))
+    return tuple(agent for agent, word in status.items() if word not in APPLIED and word != "unknown")
+
+
+# --------------------------------------------------------------------------- believing only what fits
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def listing(value: Any) -> list[Any]:
+    """The value if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def text(value: Any) -> str | None:
+    """The value if it is a text with something in it."""
+    return value if isinstance(value, str) and value else None
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """The texts among a list's elements."""
+    return tuple(item for item in listing(value) if isinstance(item, str))
+
+
+def number(value: Any) -> float | None:
+    """The value if it is a finite number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        value = float(value)
+    except OverflowError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def whole(value: Any) -> int | None:
+    """The value if it is a whole number of at least 0."""
+    return value if type(value) is int and value >= 0 else None
