@@ -1,5 +1,5 @@
-"""Datasets: what one is made of (`model`), reading one (`layout`), choosing from it (`selection`), getting one
-(`prepare`).
+"""Datasets: what one is made of (`model`), reading one (`layout`), choosing from it (`selection`),
+getting one (`prepare`).
 
 `demo/` is a small complete dataset that ships with the package.
 """

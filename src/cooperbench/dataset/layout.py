@@ -5,8 +5,8 @@
     <root>/<repo>_task/task<ID>/feature<N>/{feature.md, feature.patch, tests.patch}
 
 Files and directories of other names are nobody's business and are passed over; what looks like a part of the
-layout and is not (``task_foo``, a feature without its patch) is an error that names the path and the fix. Nothing
-but directory entries and `dataset.toml` is read here: patches stay on disk until somebody judges with them.
+layout and is not (``task_foo``, a feature without its patch) is an error that names the path and the fix.
+Nothing but directory entries and `dataset.toml` is read here: patches stay on disk until somebody judges.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def discover_tasks(
     features_filter: Sequence[int] | None = None,
     dataset_dir: Path | str | None = None,
 ) -> list[dict[str, Any]]:
-    """`select` over a dataset on disk, as dictionaries ``{repo, task_id, features}``; any number of features."""
+    """`select` over a dataset on disk, as dictionaries ``{repo, task_id, features}``; features may be one."""
     pairs = select(
         load_dataset(dataset_dir),
         subset=subset,
