@@ -21,6 +21,7 @@ COLUMNS = (
     "messages",
     "cost",
     "seconds",
+    "reason",
     "error",
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from cooperbench.runner.events import (
+from cooperbench.events import (
     AgentFinished,
     Event,
     Judged,

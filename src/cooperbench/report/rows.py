@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 Outcome = Literal["passed", "failed", "error", "pending"]
 
-APPLIED = ("applied", "skipped", "empty")
-"""Words of `apply_status` that do not mean a patch was lost."""
+APPLIED = ("applied", "skipped", "unknown")
+"""Words of `apply_status` that do not say a patch was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,10 @@ class TrialRow:
     messages: int | None = None
     cost: float | None = None
     seconds: float | None = None
+    reason: str | None = None
+    """Why the verdict is no pass."""
     error: str | None = None
+    """What went wrong with the infrastructure or an agent framework."""
 
     @property
     def task(self) -> str:
@@ -128,6 +131,7 @@ def read_row(
         messages=whole(result.get("messages_sent")),
         cost=number(result.get("total_cost")),
         seconds=number(result.get("duration_seconds")),
+        reason=text(verdict.get("reason")),
         error=error,
     )
 
@@ -149,7 +153,7 @@ def _error(result: Mapping[str, Any], verdict: Mapping[str, Any]) -> str | None:
 
 def _unapplied(verdict: Mapping[str, Any]) -> tuple[str, ...]:
     status = mapping(verdict.get("apply_status"))
-    return tuple(agent for agent, word in status.items() if word not in APPLIED and word != "unknown")
+    return tuple(agent for agent, word in status.items() if word not in APPLIED)
 
 
 # --------------------------------------------------------------------------- believing only what fits

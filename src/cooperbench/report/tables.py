@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from cooperbench.report.escape import line
 from cooperbench.report.pace import dollars, duration
-from cooperbench.report.rows import Counts, TrialRow, count
+from cooperbench.report.rows import Counts, TrialRow, count, text
 
 EVERY_TRIAL = 60
 """Up to so many trials the report has a row for each; beyond, only for tasks."""
@@ -81,8 +82,8 @@ def remark(row: TrialRow) -> str:
         told.append(f"conflict in {', '.join(row.conflicts)}"[:200])
     if row.unapplied:
         told.append(f"patch of {', '.join(row.unapplied)} did not apply"[:200])
-    if row.outcome == "failed" and row.merge in ("clean", "identical", None) and not row.unapplied:
-        told.append("tests failed")
+    if row.outcome == "failed" and not row.conflicts and not row.unapplied:
+        told.append((row.reason or "tests failed")[:200])
     if row.integrity:
         told.append(f"{row.integrity} integrity {'finding' if row.integrity == 1 else 'findings'}")
     return "; ".join(told)
@@ -109,6 +110,42 @@ def _figures(counts: Counts) -> tuple[Any, ...]:
         counts.pending,
         counts.conflicts,
         percent(counts.pass_rate),
+    )
+
+
+def runs_table(logs_dir: Path, runs: Sequence[tuple[str, Mapping[str, Any], Counts]]) -> RenderableType:
+    """A row for each run.
+
+    Args:
+        runs: name, what ``config.json`` holds, how its trials add up.
+    """
+    if not runs:
+        return Text(f"no runs in {line(logs_dir)}")
+    return grid(
+        (
+            "run",
+            "setting",
+            "agent",
+            "backend",
+            "trials",
+            "passed",
+            "failed",
+            "errors",
+            "pending",
+            "pass rate",
+        ),
+        (
+            (
+                name,
+                text(config.get("setting")) or "-",
+                text(config.get("agent_framework")) or "-",
+                text(config.get("backend")) or "-",
+                *_figures(counts)[:5],
+                percent(counts.pass_rate),
+            )
+            for name, config, counts in runs
+        ),
+        right=range(4, 10),
     )
 
 

@@ -20,7 +20,7 @@ from rich.text import Text
 from cooperbench.report.console import console as make_console
 from cooperbench.report.escape import line
 from cooperbench.report.pace import Pace, dollars, duration, frequency
-from cooperbench.runner.events import Event, Judged, Note, Progress, RunFinished, RunStarted, TrialFinished
+from cooperbench.events import Event, Judged, Note, Progress, RunFinished, RunStarted, TrialFinished
 
 Mode = Literal["live", "plain", "quiet"]
 

@@ -1,7 +1,8 @@
-"""One trial in full, for a person who asks why: agents, messages, merge, tests, findings, where the logs are."""
+"""One trial in full, for a person who asks why: agents, messages, merge, tests, findings, where logs are."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ def trial(
     heading.append(f"  {row.outcome}", STYLES[row.outcome])
     yield heading
     yield from _circumstances(result, verdict)
+    if row.reason:
+        yield Text(f"why: {line(row.reason)}")
     if row.error:
         yield Text(f"error: {line(row.error)}", style="yellow")
     yield from _agents(result)
@@ -108,12 +111,16 @@ def _merge(verdict: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def _tests(verdict: Mapping[str, Any], directory: Path) -> Iterator[RenderableType]:
-    results = [mapping(item) for item in listing(verdict.get("results"))]
-    results = results or [mapping(verdict[key]) for key in ("feature1", "feature2") if verdict.get(key)]
-    if not results:
-        return
-    yield Text("\nhidden tests", style="bold")
-    yield grid(
+    merged = [mapping(verdict[key]) for key in sorted(verdict) if re.fullmatch(r"feature\d+", key)]
+    alone = [mapping(item) for item in listing(verdict.get("independent"))]
+    for title, results in (("hidden tests", merged), ("each patch alone", alone)):
+        if results:
+            yield Text(f"\n{title}", style="bold")
+            yield _table_of_tests(results, directory)
+
+
+def _table_of_tests(results: Sequence[Mapping[str, Any]], directory: Path) -> RenderableType:
+    return grid(
         ("feature", "verdict", "exit", "passed", "failed", "reason", "log"),
         (
             (
@@ -122,7 +129,7 @@ def _tests(verdict: Mapping[str, Any], directory: Path) -> Iterator[RenderableTy
                 _or_dash(item.get("exit_code")),
                 _or_dash(whole(item.get("tests_passed"))),
                 _or_dash(whole(item.get("tests_failed"))),
-                text(item.get("reason")) or text(item.get("error")) or "",
+                text(item.get("reason")) or "",
                 _log(item, directory),
             )
             for item in results
@@ -143,22 +150,25 @@ def _passed(value: Any) -> Text:
 
 
 def _findings(verdict: Mapping[str, Any]) -> Iterator[RenderableType]:
-    dropped = listing(verdict.get("dropped"))
-    if dropped:
-        yield Text("\ndropped from the agents' patches (the tests are the benchmark's)", style="bold")
-        yield from (Text(f"  {_sentence(item)}") for item in dropped)
+    dropped = {agent: texts(files) for agent, files in mapping(verdict.get("dropped")).items()}
+    if any(dropped.values()):
+        yield Text("\nleft out of the agents' patches (the tests are the benchmark's)", style="bold")
+        for agent, files in dropped.items():
+            yield from (Text(f"  {line(agent)}: {line(name)}") for name in files)
     findings = listing(verdict.get("integrity"))
     if findings:
         yield Text("\nintegrity findings", style="bold magenta")
-        yield from (Text(f"  {_sentence(item)}") for item in findings)
+        yield from (Text(f"  {_finding(item)}") for item in findings)
 
 
-def _sentence(item: Any) -> str:
-    if isinstance(item, dict):
-        return line(
-            ", ".join(f"{key} {value}" for key, value in item.items() if value not in (None, "")), 300
-        )
-    return line(item, 300)
+def _finding(item: Any) -> str:
+    if not isinstance(item, dict):
+        return line(item, 300)
+    number = item.get("line")
+    place = f"{item.get('path') or ''}{f':{number}' if number else ''}"
+    return line(" ".join(str(part) for part in (item.get("kind"), item.get("agent"), place) if part), 300) + (
+        f": {line(item['detail'], 300)}" if item.get("detail") else ""
+    )
 
 
 def _messages(conversation: Any) -> Iterator[RenderableType]:

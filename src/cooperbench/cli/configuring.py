@@ -1,0 +1,100 @@
+"""`config`: show settings and where each comes from; change the user's file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from cooperbench import atomic, settings
+from cooperbench.cli import exits
+from cooperbench.errors import UsageError
+
+EXPLAINED = """\
+Settings are read from, strongest first: flags; the environment (COOPERBENCH_BACKEND and so on);
+./cooperbench.toml; the user's own file (`cooperbench config path`).
+
+keys: backend, concurrency, eval_concurrency, dataset_dir, logs_dir, and one table for each backend's own
+options, as in backends.local.network
+
+examples:
+  cooperbench config set backend local
+  cooperbench config set concurrency 4
+"""
+
+
+def config_flags(parser: argparse.ArgumentParser) -> None:
+    """The verb's words."""
+    parser.epilog = EXPLAINED
+    actions = parser.add_subparsers(title="actions", metavar="ACTION")
+    parser.set_defaults(action=_show, json=False)
+    show = actions.add_parser("show", help="every setting and where it comes from (the default)")
+    show.add_argument("--json", action="store_true", help="as one JSON value")
+    actions.add_parser("path", help="the user's settings file").set_defaults(action=_path)
+    change = actions.add_parser("set", help="change the user's settings file")
+    change.add_argument("key", metavar="KEY")
+    change.add_argument("value", metavar="VALUE")
+    change.set_defaults(action=_set)
+
+
+def _show(args: argparse.Namespace) -> int:
+    from cooperbench.report.escape import line
+
+    found = settings.load()
+    if args.json:
+        print(
+            json.dumps(
+                {"values": found.values, "origins": found.origins, "backends": found.backends}, default=str
+            )
+        )
+        return exits.DONE
+    for key in settings.KEYS:
+        value = found.values.get(key)
+        told = "not set" if value is None else f"{value}  ({found.origins[key]})"
+        print(line(f"{key} = {told}"))
+    for name, table in found.backends.items():
+        for key, value in table.items():
+            print(line(f"backends.{name}.{key} = {value}"))
+    return exits.DONE
+
+
+def _path(_args: argparse.Namespace) -> int:
+    print(settings.user_file())
+    return exits.DONE
+
+
+def _set(args: argparse.Namespace) -> int:
+    from cooperbench.cli.toml_edit import assign
+
+    path = tuple(args.key.split("."))
+    value = _value(path, args.key, args.value)
+    file = settings.user_file()
+    settings.read_file(file)  # a damaged file is reported, not overwritten
+    source = file.read_text(encoding="utf-8") if file.exists() else ""
+    _replace(file, assign(source, path, value))
+    print(f"{args.key} = {value}  ({file})")
+    return exits.DONE
+
+
+def _value(path: tuple[str, ...], key: str, text: str) -> Any:
+    """The text as a value of the key; a backend's own option becomes a number or truth value if it reads so."""
+    if len(path) == 1 and path[0] != settings.TABLE:
+        return settings.parse(key, text, "config set")
+    if len(path) != 3 or path[0] != settings.TABLE or not all(path):
+        raise UsageError(
+            f"no setting {key!r}; an option of a backend is written {settings.TABLE}.NAME.OPTION"
+        )
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, bool | int | float) else text
+
+
+def _replace(file: Path, content: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(file, content.encode())
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror or error}") from error

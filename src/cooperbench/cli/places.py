@@ -1,0 +1,36 @@
+"""Where things are and how much at once: flags, then settings, then each part's own default."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cooperbench import settings
+
+LOGS = Path("logs")
+
+
+def dataset_dir(args: argparse.Namespace) -> Path | None:
+    """The dataset's directory; None for ``./dataset``."""
+    if args.demo:
+        from cooperbench.dataset import demo_dataset
+        from cooperbench.errors import UsageError
+
+        if args.dataset_dir is not None:
+            raise UsageError("--demo and --dataset-dir each name a dataset; give one of them")
+        return demo_dataset()
+    return _path(args.dataset_dir or settings.load().text("dataset_dir"))
+
+
+def logs_dir(args: argparse.Namespace) -> Path:
+    """The directory runs are kept in."""
+    return _path(args.logs_dir or settings.load().text("logs_dir")) or LOGS
+
+
+def amount(given: int | None, key: str, otherwise: int) -> int:
+    """A number of things at once: the flag's, the settings', or the verb's own."""
+    return given or settings.load().number(key) or otherwise
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text).expanduser()

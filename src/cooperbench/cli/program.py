@@ -1,0 +1,163 @@
+"""`main`: find the verb, run it, turn whatever it raises into one line and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from cooperbench import __version__
+from cooperbench.cli import exits
+from cooperbench.cli.flags import Parser
+from cooperbench.errors import CooperBenchError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+DESCRIPTION = """\
+CooperBench measures whether coding agents can work together: two agents build two features of one
+repository, each in a sandbox of its own; their patches are merged; both hidden test suites judge the result.
+"""
+
+VERBS = {
+    "demo": (
+        "running",
+        "the whole job on a small bundled dataset, with scripted agents: no account, no model",
+    ),
+    "run": ("running", "let agents work on pairs of features, and judge what they made"),
+    "eval": ("judging", "judge (again) the patches of a run"),
+    "show": ("results", "a run's results, or one trial in full"),
+    "runs": ("results", "the runs there are"),
+    "prepare": ("datasets", "download the dataset, or take it from a directory, an archive or git"),
+    "tasks": ("datasets", "what the dataset, or a selection of it, holds"),
+    "validate": ("judging", "the dataset's own health: gold patches merge or not, pass; empty patches fail"),
+    "backends": ("machine", "where sandboxes can run"),
+    "agents": ("machine", "the agents there are"),
+    "doctor": ("machine", "whether a backend works here, and what to do if not"),
+    "clean": ("machine", "remove what killed runs left behind"),
+    "config": ("configuring", "show or change settings"),
+}
+"""Verb → (module in this package, one line of help); the module's ``VERB_flags`` adds its flags."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: arguments without the program's name; None for the process's own.
+
+    Returns:
+        The exit code; what each means is in `exits`.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    _print_anything()
+    try:
+        code = _perform(argv)
+        sys.stdout.flush()
+        return code
+    except CooperBenchError as error:
+        return _told(error, argv)
+    except KeyboardInterrupt:
+        return _say("interrupted", exits.INTERRUPTED)
+    except BrokenPipeError:
+        _forget_output()
+        return exits.BROKEN_PIPE
+    except Exception as error:  # the last resort of a program: one line for people, the rest in a file
+        return _fault(error, argv)
+
+
+def _perform(argv: list[str]) -> int:
+    verb = next((word for word in argv if not word.startswith("-")), None)
+    if verb is not None and verb not in VERBS and argv[0] == verb:
+        from cooperbench.settings import did_you_mean
+
+        raise UsageError(f"there is no verb {verb!r}{did_you_mean(verb, list(VERBS))}")
+    parser = _parser(verb)
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as leaving:  # --help, --version
+        return int(leaving.code or 0)
+    if not hasattr(args, "action"):
+        parser.print_help()
+        return exits.USAGE
+    return int(args.action(args))
+
+
+def _parser(wanted: str | None) -> argparse.ArgumentParser:
+    """The parser, with the flags of the verb in question only: the others are not asked for."""
+    parser = Parser(prog="cooperbench", description=DESCRIPTION, epilog=exits.EPILOG)
+    parser.add_argument("--version", action="version", version=f"cooperbench {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a fault")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", parser_class=Parser)
+    for name, (module, told) in VERBS.items():
+        sub = verbs.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
+        sub.add_argument("--debug", action="store_true", help="show the traceback of a fault")
+        if name == wanted:
+            getattr(import_module(f"cooperbench.cli.{module}"), f"{name}_flags")(sub)
+    return parser
+
+
+# ---------------------------------------------------------------------------- when it goes wrong
+
+
+def _told(error: CooperBenchError, argv: list[str]) -> int:
+    if _debugging(argv):
+        _traceback(sys.stderr.write, error)
+    code = exits.USAGE if isinstance(error, UsageError) else exits.INFRASTRUCTURE
+    return _say(str(error), code)
+
+
+def _fault(error: Exception, argv: list[str]) -> int:
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if _debugging(argv):
+        _traceback(sys.stderr.write, error)
+        return _say(f"a fault in cooperbench: {what}", exits.FAULT)
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="cooperbench-", suffix=".traceback", delete=False, encoding="utf-8", errors="replace"
+    ) as file:
+        _traceback(file.write, error)
+    return _say(f"a fault in cooperbench: {what} (traceback in {file.name}; --debug shows it)", exits.FAULT)
+
+
+def _traceback(write: object, error: BaseException) -> None:
+    import traceback
+
+    assert callable(write)
+    for part in traceback.format_exception(error):
+        write(part)
+
+
+def _debugging(argv: list[str]) -> bool:
+    return "--debug" in argv or os.environ.get("COOPERBENCH_DEBUG", "") not in ("", "0")
+
+
+def _say(text: str, code: int) -> int:
+    """One line on standard error, whatever the text holds."""
+    from cooperbench.report.escape import line
+
+    with contextlib.suppress(OSError):  # nobody is listening
+        print(f"cooperbench: {line(' '.join(text.splitlines()))}", file=sys.stderr, flush=True)
+    return code
+
+
+def _print_anything() -> None:
+    """A character the terminal cannot show must not end the program."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """Keep the interpreter from complaining once more when it flushes at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())

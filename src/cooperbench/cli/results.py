@@ -1,0 +1,119 @@
+"""`show` and `runs`: looking at what was done. Reads run directories, changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from cooperbench.cli import exits, flags, places
+
+if TYPE_CHECKING:
+    from cooperbench.runs import TrialDirectory
+
+
+def show_flags(parser: argparse.ArgumentParser) -> None:
+    """What may follow `show`."""
+    parser.add_argument("run", metavar="RUN", help="a run's name, see `cooperbench runs`")
+    parser.add_argument(
+        "pair",
+        nargs="?",
+        metavar="PAIR",
+        help="one trial in full: repo/task/f1,f2, or its end, as in 2956/1,2",
+    )
+    parser.add_argument("--setting", metavar="NAME", help="only trials of this setting")
+    parser.add_argument("--csv", action="store_true", help="the run's trials as CSV")
+    flags.logs(parser)
+    flags.output(parser)
+    parser.set_defaults(action=_show)
+
+
+def runs_flags(parser: argparse.ArgumentParser) -> None:
+    """What may follow `runs`."""
+    flags.logs(parser)
+    flags.output(parser)
+    parser.set_defaults(action=_runs)
+
+
+def _show(args: argparse.Namespace) -> int:
+    logs_dir = places.logs_dir(args)
+    if args.pair is not None:
+        return _show_trial(args)
+    if args.csv:
+        from cooperbench.cli.reporting import read_run
+        from cooperbench.report.export import write_csv
+
+        write_csv(read_run(logs_dir, args.run).rows, sys.stdout)
+        return exits.DONE
+    from cooperbench.cli.reporting import report
+
+    report(args, logs_dir, args.run)
+    return exits.DONE
+
+
+def _show_trial(args: argparse.Namespace) -> int:
+    from cooperbench.atomic import read_json
+
+    trial = _find(args)
+    result, verdict = trial.read_result(), trial.read_verdict()
+    conversation = read_json(trial.path / "conversation.json")
+    if args.json:
+        whole = {"trial": trial.pair.name, "directory": str(trial.path), "result": result, "verdict": verdict}
+        print(json.dumps({**whole, "conversation": conversation}, indent=2))
+        return exits.DONE
+    from cooperbench.report.console import console
+    from cooperbench.report.tables import show
+    from cooperbench.report.verdict_view import trial as view
+
+    files = sorted(path.name for path in trial.path.iterdir())
+    parts = view(trial.pair.name, trial.path, result, verdict, conversation, files)
+    show(console(sys.stdout, plain=args.plain), *parts)
+    return exits.DONE
+
+
+def _find(args: argparse.Namespace) -> TrialDirectory:
+    """The trial meant; feature numbers in any order, as ``1,2``, ``f1_f2`` or ``1_2``."""
+    from cooperbench.cli.reporting import existing
+    from cooperbench.errors import UsageError
+
+    wanted = _tidy(args.pair)
+    trials = [
+        t for t in existing(places.logs_dir(args), args.run).trials() if args.setting in (None, t.setting)
+    ]
+    found = [trial for trial in trials if f"/{_tidy(trial.pair.name)}".endswith(f"/{wanted}")]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        some = ", ".join(trial.pair.name for trial in trials[:5]) or "none"
+        more = " …" if len(trials) > 5 else ""
+        raise UsageError(f"run {args.run} has no trial {args.pair!r}; its trials: {some}{more}")
+    several = ", ".join(f"{trial.pair.name} ({trial.setting})" for trial in found[:5])
+    raise UsageError(f"{args.pair!r} means several trials: {several}; say more, or give --setting")
+
+
+def _tidy(text: str) -> str:
+    head, slash, features = text.strip("/").rpartition("/")
+    numbers = [int(part) for part in re.findall(r"\d+", features)]
+    if not re.fullmatch(r"f?\d+([,_]f?\d+)*", features):
+        return text
+    return f"{head}{slash}{','.join(map(str, sorted(numbers)))}"
+
+
+def _runs(args: argparse.Namespace) -> int:
+    from cooperbench.cli.reporting import read_run, run_names
+    from cooperbench.report.export import counts_as_json
+    from cooperbench.report.rows import count
+
+    logs_dir = places.logs_dir(args)
+    found = (read_run(logs_dir, name) for name in run_names(logs_dir))
+    runs = [(run.name, run.config, count(run.rows, run.missing)) for run in found]
+    if args.json:
+        print(json.dumps([{"run": name, **counts_as_json(counts)} for name, _, counts in runs], indent=2))
+        return exits.DONE
+    from cooperbench.report.console import console
+    from cooperbench.report.tables import runs_table, show
+
+    show(console(sys.stdout, plain=args.plain), runs_table(logs_dir, runs))
+    return exits.DONE

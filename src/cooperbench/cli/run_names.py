@@ -1,0 +1,42 @@
+"""The name of a run whose user gave none: it says what was run."""
+
+from __future__ import annotations
+
+import re
+
+_SHORT = {
+    "mini_swe_agent_v2": "msa_v2",
+    "swe_agent": "sw",
+    "openhands_sdk": "oh",
+    "claude_code": "cc",
+    "codex": "cx",
+}
+"""Short forms scripts rely on; any other agent goes by its whole name."""
+
+
+def run_name(
+    setting: str,
+    agent: str,
+    model: str | None = None,
+    subset: str | None = None,
+    repo: str | None = None,
+    task_id: int | None = None,
+) -> str:
+    """``<setting>-<agent>[-<model>][-<subset>][-<repo>][-<task>]``, fit to be a directory's name."""
+    parts = [setting, _SHORT.get(agent, _tidy(agent.rpartition(":")[2]))]
+    parts += [_model(model)] if model else []
+    parts += [_tidy(subset)] if subset else []
+    parts += [_tidy(repo.removesuffix("_task").replace("_", "-"))] if repo else []
+    parts += [str(task_id)] if task_id is not None else []
+    return "-".join(part for part in parts if part)
+
+
+def _model(name: str) -> str:
+    short = name.rpartition("/")[2]
+    for ending in ("-preview", "-latest", "-turbo"):
+        short = short.removesuffix(ending)
+    return re.sub(r"[^a-z0-9]+", "-", short.lower()).strip("-")
+
+
+def _tidy(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")

@@ -1,0 +1,132 @@
+"""`run` and `demo`: agents at work, then the report."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from cooperbench.cli import flags, places
+
+CONCURRENCY = 20
+EVAL_CONCURRENCY = 10
+
+
+def run_flags(parser: argparse.ArgumentParser) -> None:
+    """What may follow `run`."""
+    parser.add_argument("-n", "--name", metavar="RUN", help="the run's name (default: made from what is run)")
+    parser.add_argument("-a", "--agent", metavar="NAME", help="who does the work: see `cooperbench agents`")
+    parser.add_argument("-m", "--model", metavar="MODEL", help="the model the agent is to use")
+    parser.add_argument("--agent-config", metavar="PATH", help="a file or directory handed to the agent")
+    parser.add_argument(
+        "--setting",
+        default="coop",
+        metavar="NAME",
+        help="coop: an agent for each feature; solo: one agent for all (default: coop)",
+    )
+    parser.add_argument("--force", action="store_true", help="run finished trials again")
+    parser.add_argument(
+        "--no-auto-eval", action="store_true", help="do not judge; `cooperbench eval` does later"
+    )
+    parser.add_argument(
+        "--agent-timeout", type=flags.seconds, metavar="SECONDS", help="wall time for each agent"
+    )
+    flags.selection(parser)
+    _place_flags(parser)
+    flags.judging(parser)
+    flags.output(parser, progress=True)
+    parser.set_defaults(action=_run)
+
+
+def demo_flags(parser: argparse.ArgumentParser) -> None:
+    """What may follow `demo`."""
+    parser.description = (
+        "Two scripted agents a pair build features of the bundled tasks, talk, and are judged: the whole\n"
+        "job, in sandboxes of this machine, without an account, a model or a container engine."
+    )
+    parser.add_argument("-n", "--name", metavar="RUN", default="demo", help="the run's name (default: demo)")
+    parser.add_argument("--setting", default="coop", metavar="NAME", help="coop or solo (default: coop)")
+    _place_flags(parser)
+    flags.judging(parser)
+    flags.output(parser, progress=True)
+    parser.set_defaults(action=_demo)
+
+
+def _place_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where, and how much at once")
+    flags.backend(group)
+    flags.logs(group)
+    group.add_argument(
+        "-c", "--concurrency", type=flags.count, metavar="N", help=f"trials (default: {CONCURRENCY})"
+    )
+    group.add_argument(
+        "--eval-concurrency", type=flags.count, metavar="N", help=f"judgements (default: {EVAL_CONCURRENCY})"
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
+    from cooperbench.cli.run_names import run_name
+    from cooperbench.errors import UsageError
+
+    if not args.agent:
+        from cooperbench.agents import list_agents
+
+        raise UsageError(f"which agent? -a NAME; there are: {', '.join(list_agents())}")
+    name = args.name or run_name(args.setting, args.agent, args.model, args.subset, args.repo, args.task)
+    return _perform(
+        args,
+        name,
+        subset=args.subset,
+        repo=args.repo,
+        task_id=args.task,
+        features=args.features,
+        model_name=args.model,
+        agent=args.agent,
+        agent_config=args.agent_config and Path(args.agent_config),
+        force=args.force,
+        auto_eval=not args.no_auto_eval,
+        dataset_dir=places.dataset_dir(args),
+        **({"agent_timeout": args.agent_timeout} if args.agent_timeout else {}),
+    )
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from cooperbench.dataset import demo_dataset
+
+    dataset = demo_dataset()
+    args.backend = args.backend or "local"
+    return _perform(
+        args,
+        args.name,
+        subset="demo",
+        agent="script",
+        agent_config=dataset / "scripts",
+        dataset_dir=dataset,
+        force=True,
+    )
+
+
+def _perform(args: argparse.Namespace, name: str, **what: Any) -> int:
+    """Run, showing progress, then print the report on the whole run."""
+    import sys
+
+    from cooperbench import run
+    from cooperbench.cli.reporting import report
+    from cooperbench.report.terminal import choose, display
+
+    logs_dir = places.logs_dir(args)
+    mode = choose(sys.stderr, quiet=args.quiet, plain=args.plain)
+    started = time.monotonic()
+    with display(mode, sys.stderr, judging=what.get("auto_eval", True)) as progress:
+        run(
+            run_name=name,
+            setting=args.setting,
+            backend=args.backend,
+            logs_dir=logs_dir,
+            concurrency=places.amount(args.concurrency, "concurrency", CONCURRENCY),
+            eval_concurrency=places.amount(args.eval_concurrency, "eval_concurrency", EVAL_CONCURRENCY),
+            progress=progress,
+            **what,
+        )
+    return report(args, logs_dir, name, time.monotonic() - started)
