@@ -1,1 +1,22 @@
-"""Being written."""
+"""The run directory: the only code that knows file names under ``logs/``.
+
+`directory` is a whole run, `trial` one trial's files, `discovery` finds trials of other releases' runs too,
+`totals` counts a run, `settings` tells whether two invocations belong to the same experiment.
+"""
+
+from cooperbench.runs.directory import RunDirectory
+from cooperbench.runs.discovery import discover_runs
+from cooperbench.runs.settings import differences
+from cooperbench.runs.totals import eval_summary, summary
+from cooperbench.runs.trial import SOLO, TrialDirectory, finished
+
+__all__ = [
+    "SOLO",
+    "RunDirectory",
+    "TrialDirectory",
+    "differences",
+    "discover_runs",
+    "eval_summary",
+    "finished",
+    "summary",
+]

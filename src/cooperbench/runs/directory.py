@@ -1,0 +1,134 @@
+"""One run on disk: its settings, its lock, its trials, its summaries."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from cooperbench import atomic
+from cooperbench.dataset.model import Pair
+from cooperbench.errors import UsageError
+from cooperbench.runs.trial import TrialDirectory
+
+SETTINGS = ("coop", "solo", "team")
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=,-]{0,199}")
+_TASK = re.compile(r"\d{1,18}", re.ASCII)
+_FEATURES = re.compile(r"f\d{1,9}(_f\d{1,9})*", re.ASCII)
+
+
+class RunDirectory:
+    """A named experiment's directory. Making one of these touches nothing on disk.
+
+    Raises:
+        UsageError: the name cannot be a directory's name.
+    """
+
+    def __init__(self, logs_dir: Path | str, run_name: str) -> None:
+        self.name = component(run_name, "run name")
+        self.path = Path(logs_dir) / self.name
+
+    def __repr__(self) -> str:
+        return f"RunDirectory({str(self.path)!r})"
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the run for writing; the kernel lets go of it when this process dies.
+
+        Raises:
+            RunConflict: another process is at work on it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        busy = (
+            f"another process is at work on run {self.name!r} ({self.path}); wait for it, "
+            f"or choose another run name"
+        )
+        return atomic.locked(self.path / ".lock", busy)
+
+    def read_config(self) -> dict[str, Any] | None:
+        """What the run was started with; None when there is none."""
+        found = atomic.read_json(self.path / "config.json")
+        return found if isinstance(found, dict) else None
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Keep everything needed to repeat the run."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(self.path / "config.json", config)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Keep the run's totals."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(self.path / "summary.json", summary)
+
+    def write_eval_summary(self, summary: Mapping[str, Any]) -> None:
+        """Keep the totals of judging alone."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(self.path / "eval_summary.json", summary)
+
+    def trial(self, setting: str, pair: Pair) -> TrialDirectory:
+        """One trial's place, whether or not it has run."""
+        if setting not in SETTINGS:
+            raise UsageError(f"unknown setting {setting!r}; there are {', '.join(SETTINGS)}")
+        repo = component(pair.repo, "repository")
+        return TrialDirectory(
+            self.path / setting / repo / str(pair.task_id) / pair.key, setting, pair, self.name
+        )
+
+    def trials(self) -> Iterator[TrialDirectory]:
+        """Every trial directory present, ordered; those of releases that had no setting level too."""
+        for setting in SETTINGS:
+            for pair, path in _pairs(self.path / setting):
+                yield TrialDirectory(path, setting, pair, self.name)
+        for pair, path in _pairs(self.path, legacy=True):
+            yield TrialDirectory(path, _deduced_setting(path), pair, self.name)
+
+
+def component(name: str, what: str) -> str:
+    """`name`, if it can be one directory's name and nothing else.
+
+    Raises:
+        UsageError: it is empty, starts with a dot or a dash, or holds a slash, blank or control character.
+    """
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"{what} {name!r} cannot name a directory: start with a letter, digit or '_', "
+            f"go on with those or any of '.+@=,-', at most 200 in all"
+        )
+    return name
+
+
+def _pairs(root: Path, legacy: bool = False) -> Iterator[tuple[Pair, Path]]:
+    """``<repo>/<task>/f1_f2`` below `root`; what is named otherwise is not ours."""
+    for repo in _directories(root):
+        if _NAME.fullmatch(repo) is None or (legacy and not repo.endswith("_task")):
+            continue
+        tasks = [name for name in _directories(root / repo) if _TASK.fullmatch(name)]
+        for task in sorted(tasks, key=int):
+            for pair in sorted(_pairs_of_task(repo, task, root / repo / task)):
+                yield pair, root / repo / task / pair.key
+
+
+def _pairs_of_task(repo: str, task: str, path: Path) -> Iterator[Pair]:
+    for key in _directories(path):
+        if _FEATURES.fullmatch(key):
+            pair = Pair(repo, int(task), tuple(int(part[1:]) for part in key.split("_")))
+            if pair.key == key and str(pair.task_id) == task:  # not f01, not 007: those are not ours
+                yield pair
+
+
+def _directories(path: Path) -> list[str]:
+    with contextlib.suppress(OSError), os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
+    return []
+
+
+def _deduced_setting(path: Path) -> str:
+    result = atomic.read_json(path / "result.json")
+    recorded = result.get("setting") if isinstance(result, dict) else None
+    if recorded in SETTINGS:
+        return str(recorded)
+    return "solo" if (path / "solo.patch").exists() else "coop"

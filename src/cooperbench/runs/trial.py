@@ -1,0 +1,157 @@
+"""One trial's files: its result, its patches, its verdict, what its agents said and did.
+
+A trial is finished when its result is on disk, whole and without an error; the result is therefore the last
+file written and the first one removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cooperbench import atomic
+from cooperbench.dataset.model import Pair
+from cooperbench.errors import UsageError
+
+SOLO = 0
+"""Stands for the feature number of a patch that is one agent's work on all features."""
+
+_RESULT = "result.json"
+_VERDICT = "eval.json"
+_UNJUDGED = "eval_error.json"
+_LOG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.log")
+_STALE = ("*.log", ".*.tmp")
+
+
+def finished(result: Mapping[str, Any] | None) -> bool:
+    """Whether a trial of this result need not run again: no error of the harness's, none of an agent's."""
+    if result is None or result.get("error"):
+        return False
+    return all(agent.get("status") != "Error" for agent in agents_of(result).values())
+
+
+def agents_of(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The agents' records of a result by id, whichever shape its setting gives them."""
+    several, single = result.get("agents"), result.get("agent")
+    if isinstance(several, Mapping):
+        return {str(name): agent for name, agent in several.items() if isinstance(agent, Mapping)}
+    return {"agent1": single} if isinstance(single, Mapping) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class TrialDirectory:
+    """One trial on disk. Reading never fails on what a killed harness or another program left there."""
+
+    path: Path
+    setting: str
+    pair: Pair
+    run_name: str = ""
+
+    # ---------------------------------------------------------------------------------- the trial itself
+
+    def read_result(self) -> dict[str, Any] | None:
+        """What the trial came to; None when it has not, or the file is damaged."""
+        return _object(self.path / _RESULT)
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Call this last: from here on the trial exists."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(self.path / _RESULT, result)
+
+    def read_patches(self) -> dict[int, bytes]:
+        """Patches by feature number, or one under `SOLO`; a missing file is missing here too."""
+        if self.setting == "solo":
+            names = {SOLO: "solo.patch"}
+        else:
+            names = {number: f"agent{number}.patch" for number in self.pair.features}
+        found: dict[int, bytes] = {}
+        for number, name in names.items():
+            with contextlib.suppress(OSError):
+                found[number] = (self.path / name).read_bytes()
+        return found
+
+    def write_patch(self, feature: int, patch: bytes) -> None:
+        """Keep one agent's patch, byte for byte."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(self.path / f"{_stem(feature)}.patch", patch)
+
+    def write_trajectory(self, feature: int, trajectory: Mapping[str, Any]) -> None:
+        """Keep what one agent did, step by step."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(self.path / f"{_stem(feature)}_traj.json", trajectory)
+
+    def read_trajectory(self, feature: int) -> dict[str, Any] | None:
+        """What one agent did, if that is on disk."""
+        return _object(self.path / f"{_stem(feature)}_traj.json")
+
+    def write_conversation(self, messages: Iterable[Mapping[str, Any]]) -> None:
+        """Keep what the agents said to each other, in the order it was said."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(self.path / "conversation.json", list(messages))
+
+    def read_conversation(self) -> list[dict[str, Any]]:
+        """What the agents said to each other; empty when nothing is on disk."""
+        found = atomic.read_json(self.path / "conversation.json")
+        return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+    # ---------------------------------------------------------------------------------- its judgement
+
+    def read_verdict(self) -> dict[str, Any] | None:
+        """The verdict, if it is on disk and whole."""
+        return _object(self.path / _VERDICT)
+
+    def write_verdict(self, verdict: Mapping[str, Any], logs: Mapping[str, bytes]) -> None:
+        """Keep a verdict and its test logs; nothing of an earlier verdict stays.
+
+        Raises:
+            UsageError: a log's name is not a plain file name ending in ``.log``.
+        """
+        for name in logs:
+            if _LOG_NAME.fullmatch(name) is None:
+                raise UsageError(f"{name!r} is no name for a test log; use tests.<what>.log")
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.clear_verdict()
+        for name, log in logs.items():
+            atomic.write_bytes(self.path / name, log)
+        atomic.write_json(self.path / _VERDICT, verdict)
+
+    def clear_verdict(self) -> None:
+        """Forget the verdict: the patches it judged are about to change, or it is stale."""
+        (self.path / _VERDICT).unlink(missing_ok=True)
+        (self.path / _UNJUDGED).unlink(missing_ok=True)
+        for pattern in _STALE:
+            for file in self.path.glob(pattern):
+                file.unlink(missing_ok=True)
+
+    def write_judge_error(self, error: str) -> None:
+        """Note that the infrastructure failed while judging; the next verdict removes this."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(self.path / _UNJUDGED, {"error": error})
+
+    def read_judge_error(self) -> str | None:
+        """Why the last attempt at judging came to nothing, if it did."""
+        found = _object(self.path / _UNJUDGED)
+        return str(found.get("error", "")) if found is not None else None
+
+    # ---------------------------------------------------------------------------------- before a re-run
+
+    def clear(self) -> None:
+        """Remove all of the earlier attempt, result and verdict first: killed midway, it is unfinished."""
+        for name in (_RESULT, _VERDICT):
+            (self.path / name).unlink(missing_ok=True)
+        if self.path.is_dir():
+            shutil.rmtree(self.path)
+
+
+def _stem(feature: int) -> str:
+    return "solo" if feature == SOLO else f"agent{feature}"
+
+
+def _object(path: Path) -> dict[str, Any] | None:
+    found = atomic.read_json(path)
+    return found if isinstance(found, dict) else None
