@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cooperbench.eval.evaluator import evaluate as evaluate
-    from cooperbench.eval.evaluator import evaluate_merge as evaluate_merge
-    from cooperbench.eval.evaluator import run_patch_test as run_patch_test
-    from cooperbench.eval.evaluator import test_merged as test_merged
-    from cooperbench.eval.evaluator import test_solo as test_solo
+    from cooperbench.eval.patch_tests import evaluate_merge as evaluate_merge
+    from cooperbench.eval.patch_tests import run_patch_test as run_patch_test
+    from cooperbench.eval.patch_tests import test_merged as test_merged
+    from cooperbench.eval.patch_tests import test_solo as test_solo
     from cooperbench.eval.validation import validate as validate
 
 _WHERE = {
     "evaluate": "evaluator",
-    "run_patch_test": "evaluator",
-    "test_merged": "evaluator",
-    "test_solo": "evaluator",
-    "evaluate_merge": "evaluator",
+    "run_patch_test": "patch_tests",
+    "test_merged": "patch_tests",
+    "test_solo": "patch_tests",
+    "evaluate_merge": "patch_tests",
     "validate": "validation",
 }
 

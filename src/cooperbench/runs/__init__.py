@@ -5,12 +5,13 @@
 """
 
 from cooperbench.runs.directory import RunDirectory
-from cooperbench.runs.discovery import discover_runs
+from cooperbench.runs.discovery import DEFAULT_LOGS, discover_runs, known_runs
 from cooperbench.runs.settings import differences
 from cooperbench.runs.totals import eval_summary, summary
 from cooperbench.runs.trial import SOLO, TrialDirectory, finished
 
 __all__ = [
+    "DEFAULT_LOGS",
     "SOLO",
     "RunDirectory",
     "TrialDirectory",
@@ -18,5 +19,6 @@ __all__ = [
     "discover_runs",
     "eval_summary",
     "finished",
+    "known_runs",
     "summary",
 ]

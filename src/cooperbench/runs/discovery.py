@@ -29,7 +29,7 @@ def discover_runs(
     """
     run = RunDirectory(logs_dir or DEFAULT_LOGS, run_name)
     if not run.path.is_dir():
-        raise UsageError(f"no run {run_name!r} in {run.path.parent}; {_known(run.path.parent)}")
+        raise UsageError(f"no run {run_name!r} in {run.path.parent}; {known_runs(run.path.parent)}")
     pairs = _subset_pairs(subset, dataset_dir) if subset is not None else None
     wanted = tuple(sorted(features_filter)) if features_filter is not None else None
     return [
@@ -55,7 +55,8 @@ def _subset_pairs(subset: str, dataset_dir: Path | str | None) -> frozenset[Pair
     return frozenset(load_subset(subset, load_dataset(dataset_dir)).pairs)
 
 
-def _known(logs: Path) -> str:
+def known_runs(logs: Path) -> str:
+    """The end of a sentence about a run that does not exist."""
     try:
         names = sorted(entry.name for entry in logs.iterdir() if entry.is_dir() and entry.name[:1] != ".")
     except OSError:

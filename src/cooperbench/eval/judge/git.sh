@@ -1,0 +1,70 @@
+# Git that nothing steers: no hook, filter, attribute, alias, signing or configuration of the repository's or the
+# image's. Every command's exit status is looked at.
+
+judge_git() {
+    HOME=$home XDG_CONFIG_HOME=$home GIT_CONFIG_NOSYSTEM=1 GIT_ATTR_NOSYSTEM=1 GIT_NO_REPLACE_OBJECTS=1 \
+        GIT_TERMINAL_PROMPT=0 LC_ALL=C "$git" "$@"
+}
+
+# The repository's own directory: for its index and work tree only.
+in_repository() {
+    judge_git -C "$repository" -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.untrackedCache=false \
+        -c gc.auto=0 "$@"
+}
+
+# Everything else happens in a git directory of ours that borrows the repository's objects.
+ours() {
+    judge_git --git-dir="$G" "$@"
+}
+
+open_repository() {
+    in_repository rev-parse 'HEAD^{commit}' 'HEAD^{tree}' --git-common-dir --absolute-git-dir \
+        >"$home/repository" 2>/dev/null || fail 93 "no git repository with a commit at $repository"
+    { read -r base && read -r base_tree && read -r common && read -r git_directory; } <"$home/repository" ||
+        fail 93 "no git repository with a commit at $repository"
+    case $common in
+    /*) ;;
+    *) common=$repository/$common ;;
+    esac
+    make_git_directory
+    GIT_INDEX_FILE=$G/index.base ours read-tree "$base_tree" || fail 93 "git cannot read the tree of HEAD in $repository"
+}
+
+make_git_directory() {
+    G=$home/git
+    mkdir -p "$G/objects/info" "$G/refs/heads" "$G/info" || fail 94 "the judge cannot write to $home"
+    printf 'ref: refs/heads/none\n' >"$G/HEAD"
+    printf '%s/objects\n' "$common" >"$G/objects/info/alternates"
+    format=0
+    extensions=
+    [ "${#base}" -ne 64 ] || format=1 extensions='[extensions]
+objectFormat = sha256'
+    printf '%s\n' '[core]' "repositoryformatversion = $format" 'bare = true' 'hooksPath = /dev/null' \
+        'autocrlf = false' 'fsync = none' '[gc]' 'auto = 0' '[merge]' 'renames = true' "$extensions" >"$G/config"
+    attributes '!merge'
+}
+
+# Attributes in our own directory win over any .gitattributes of a tree.
+attributes() { # MERGE
+    printf '* %s !text !eol !crlf !filter !ident !working-tree-encoding !diff !conflict-marker-size\n' "$1" \
+        >"$G/info/attributes"
+}
+
+commit() { # TREE PARENT… → $id
+    commit_tree=$1
+    shift
+    for parent; do
+        set -- "$@" -p "$parent"
+        shift
+    done
+    id=$(GIT_AUTHOR_NAME=judge GIT_AUTHOR_EMAIL=judge@localhost GIT_AUTHOR_DATE='1000000000 +0000' \
+        GIT_COMMITTER_NAME=judge GIT_COMMITTER_EMAIL=judge@localhost GIT_COMMITTER_DATE='1000000000 +0000' \
+        ours commit-tree "$@" "$commit_tree" </dev/null) || fail 94 'git commit-tree failed'
+}
+
+difference() { # TREE FILE: what leads from the base to TREE
+    : >"$2"
+    [ "$1" != "$base_tree" ] || return 0
+    ours diff-tree -p --binary --full-index --no-renames --no-ext-diff --no-textconv --no-color --src-prefix=a/ \
+        --dst-prefix=b/ "$base_tree" "$1" >"$2" || fail 94 'git diff-tree failed'
+}
