@@ -136,7 +136,7 @@ def evaluate_merge(
     backend: str | None = None,
     dataset_dir: Path | str | None = None,
 ) -> dict[str, Any]:
-    """`test_merged` in the shape of an earlier release: ``feature{1,2}_tests_passed`` of ``…_tests_total``, 0 or 1 of 1."""
+    """`test_merged`, shaped as before: ``feature{1,2}_tests_passed`` of ``…_tests_total``, 0 or 1 of 1."""
     answer = test_merged(
         repo_name, task_id, feature1_id, feature2_id, patch1, patch2, timeout, backend, dataset_dir
     )

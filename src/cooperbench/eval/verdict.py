@@ -170,7 +170,7 @@ def _digest(plan: Plan) -> str | None:
     return image if image.startswith("sha256:") else None
 
 
-# ------------------------------------------------------------------------------------------------ a judge that was ended
+# ---------------------------------------------------------------------------------------- a judge that was ended
 
 
 def _ended_early(plan: Plan, output: JobOutput) -> Verdict | None:
@@ -279,7 +279,7 @@ def _results(
     logs: dict[str, bytes] = {}
     for n, feature in enumerate(plan.tests, 1):
         if f"{kind}.{n}.rc" not in facts.facts:
-            results.append(_not_run(feature, _why_not_run(plan, kind, merge)))
+            results.append(_not_run(feature, _why_not_run(kind, merge)))
             continue
         log = facts.facts.get(f"{kind}.{n}.log", b"")
         name = f"{kind}.f{feature}.log"
@@ -330,7 +330,7 @@ def _not_run(feature: int, reason: str) -> FeatureResult:
     return FeatureResult(feature, False, reason, None, 0, 0, 0, None, 0.0, None, "")
 
 
-def _why_not_run(plan: Plan, kind: str, merge: Merge) -> str:
+def _why_not_run(kind: str, merge: Merge) -> str:
     if kind == "alone" or merge.status == "missing_input":
         return "a patch did not apply"
     return f"the patches conflict in {', '.join(merge.files[:5]) or 'unnamed files'}"
