@@ -78,7 +78,7 @@ def _set(args: argparse.Namespace) -> int:
 
 
 def _value(path: tuple[str, ...], key: str, text: str) -> Any:
-    """The text as a value of the key; a backend's own option becomes a number or truth value if it reads so."""
+    """The text as a value of the key; an option of a backend is a number or truth value if it reads so."""
     if len(path) == 1 and path[0] != settings.TABLE:
         return settings.parse(key, text, "config set")
     if len(path) != 3 or path[0] != settings.TABLE or not all(path):

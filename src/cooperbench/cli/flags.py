@@ -104,16 +104,25 @@ def judging(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--merge-rule",
         choices=("git", "union"),
-        default="git",
         help="git: a conflict fails the trial; union: lines of both sides are kept then (default: git)",
     )
     parser.add_argument(
         "--integrity-rule",
         choices=("report", "drop"),
-        default="report",
         help="files that can steer a test run from outside are kept and reported, or dropped and reported "
         "(default: report)",
     )
+
+
+def rules(args: argparse.Namespace) -> dict[str, Any]:
+    """What was said about judging, as arguments of the public verbs; what was not said is left to them."""
+    given = {
+        "timeout": args.timeout,
+        "merge_rule": args.merge_rule,
+        "integrity_rule": args.integrity_rule,
+        "independent": args.independent or None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def output(parser: argparse.ArgumentParser, *, progress: bool = False) -> None:

@@ -64,6 +64,25 @@ def _agents(args: argparse.Namespace) -> int:
     return exits.DONE
 
 
+def _doctor(args: argparse.Namespace) -> int:
+    from cooperbench.eval import backends
+    from cooperbench.eval.backends.base import Diagnosable
+    from cooperbench.settings import backend_choice
+
+    name, reason = backend_choice(args.backend)
+    backend = backends.get_backend(name)
+    found = backend.diagnose() if isinstance(backend, Diagnosable) else []
+    fine = all(good for good, _ in found)
+    if args.json:
+        told = [{"fine": good, "text": text} for good, text in found]
+        print(json.dumps({"backend": name, "reason": reason, "fine": fine, "found": told}))
+    else:
+        _print(
+            [f"backend {name} ({reason})", *(f"{'ok  ' if good else 'BAD '} {text}" for good, text in found)]
+        )
+    return exits.DONE if fine else exits.INCOMPLETE
+
+
 def _clean(args: argparse.Namespace) -> int:
     from cooperbench.eval import backends
     from cooperbench.eval.backends.base import Sweeper

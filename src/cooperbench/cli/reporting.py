@@ -1,4 +1,4 @@
-"""Reading a run back from its directory, and printing the report on it: what `run`, `eval` and `show` share."""
+"""Reading a run back from its directory, and the report on it: what `run`, `eval` and `show` share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cooperbench.cli import exits
-from cooperbench.report.rows import TrialRow, count, mapping, read_row, whole
-from cooperbench.runs import RunDirectory
+from cooperbench.report.rows import Outcome, TrialRow, count, explain
+from cooperbench.runs import RunDirectory, TrialDirectory
+from cooperbench.runs.totals import expected, standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,10 @@ class RunRows:
     path: Path
     config: dict[str, Any]
     rows: tuple[TrialRow, ...]
-    missing: int
-    """Trials of the run's selection that have not been started."""
+    """Every trial the run holds or is to hold, ordered."""
+
+
+_OUTCOMES: dict[str, Outcome] = {"pass": "passed", "fail": "failed", "error": "error", "pending": "pending"}
 
 
 def read_run(logs_dir: Path, name: str) -> RunRows:
@@ -33,20 +36,37 @@ def read_run(logs_dir: Path, name: str) -> RunRows:
         UsageError: there is no such run; the message names some that exist.
     """
     run = existing(logs_dir, name)
-    rows = tuple(
-        read_row(
-            trial.pair.repo,
-            trial.pair.task_id,
-            trial.pair.features,
-            trial.setting,
-            trial.read_result(),
-            trial.read_verdict(),
-        )
-        for trial in run.trials()
+    config = run.read_config() or {}
+    rows = [read_row(trial) for trial in run.trials()]
+    present = {(row.setting, row.name) for row in rows}
+    rows += [
+        TrialRow(pair.repo, pair.task_id, pair.features, setting, "pending")
+        for setting, pair in expected(config)
+        if (setting, pair.name) not in present
+    ]
+    return RunRows(name, run.path, config, tuple(sorted(rows, key=_order)))
+
+
+def read_row(trial: TrialDirectory) -> TrialRow:
+    """One trial, in short."""
+    found = standing(trial)
+    why = explain(trial.read_verdict() if found.judged in ("pass", "fail") else None)
+    return TrialRow(
+        repo=trial.pair.repo,
+        task_id=trial.pair.task_id,
+        features=trial.pair.features,
+        setting=trial.setting,
+        outcome=_OUTCOMES[found.judged],
+        merge=found.merge,
+        conflicts=why.conflicts,
+        unapplied=why.unapplied,
+        integrity=found.integrity,
+        messages=found.messages if trial.setting != "solo" else None,
+        cost=found.cost,
+        seconds=found.seconds or None,
+        reason=why.reason,
+        error=found.error,
     )
-    config = dict(mapping(run.read_config()))
-    expected = whole(config.get("total_tasks")) or 0
-    return RunRows(name, run.path, config, tuple(sorted(rows, key=_order)), max(0, expected - len(rows)))
 
 
 def _order(row: TrialRow) -> tuple[Any, ...]:
@@ -88,7 +108,7 @@ def report(args: argparse.Namespace, logs_dir: Path, name: str, seconds: float |
         seconds: wall time of this invocation.
     """
     run = read_run(logs_dir, name)
-    counts = count(run.rows, run.missing)
+    counts = count(run.rows)
     if args.json:
         from cooperbench.report.export import as_json, counts_as_json
 
@@ -98,5 +118,5 @@ def report(args: argparse.Namespace, logs_dir: Path, name: str, seconds: float |
         from cooperbench.report.console import console
         from cooperbench.report.tables import closing, show
 
-        show(console(sys.stdout, plain=args.plain), closing(f"run {name}", run.rows, run.missing, seconds))
+        show(console(sys.stdout, plain=args.plain), closing(f"run {name}", run.rows, seconds))
     return exits.INCOMPLETE if counts.errors or counts.pending else exits.DONE

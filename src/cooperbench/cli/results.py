@@ -54,11 +54,11 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _show_trial(args: argparse.Namespace) -> int:
-    from cooperbench.atomic import read_json
+    from cooperbench.cli.reporting import read_row
 
     trial = _find(args)
     result, verdict = trial.read_result(), trial.read_verdict()
-    conversation = read_json(trial.path / "conversation.json")
+    conversation = trial.read_conversation()
     if args.json:
         whole = {"trial": trial.pair.name, "directory": str(trial.path), "result": result, "verdict": verdict}
         print(json.dumps({**whole, "conversation": conversation}, indent=2))
@@ -68,7 +68,7 @@ def _show_trial(args: argparse.Namespace) -> int:
     from cooperbench.report.verdict_view import trial as view
 
     files = sorted(path.name for path in trial.path.iterdir())
-    parts = view(trial.pair.name, trial.path, result, verdict, conversation, files)
+    parts = view(read_row(trial), trial.path, result, verdict, conversation, files)
     show(console(sys.stdout, plain=args.plain), *parts)
     return exits.DONE
 
@@ -108,7 +108,7 @@ def _runs(args: argparse.Namespace) -> int:
 
     logs_dir = places.logs_dir(args)
     found = (read_run(logs_dir, name) for name in run_names(logs_dir))
-    runs = [(run.name, run.config, count(run.rows, run.missing)) for run in found]
+    runs = [(run.name, run.config, count(run.rows)) for run in found]
     if args.json:
         print(json.dumps([{"run": name, **counts_as_json(counts)} for name, _, counts in runs], indent=2))
         return exits.DONE

@@ -127,6 +127,7 @@ def _perform(args: argparse.Namespace, name: str, **what: Any) -> int:
             concurrency=places.amount(args.concurrency, "concurrency", CONCURRENCY),
             eval_concurrency=places.amount(args.eval_concurrency, "eval_concurrency", EVAL_CONCURRENCY),
             progress=progress,
+            **flags.rules(args),
             **what,
         )
     return report(args, logs_dir, name, time.monotonic() - started)

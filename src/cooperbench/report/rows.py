@@ -1,8 +1,8 @@
 """One row for each trial of a run, and how rows add up.
 
-A row is read from the JSON values a run directory holds. Those were perhaps written by another release,
-edited by hand or cut short, so every field is looked at before it is believed; what makes no sense counts
-as absent.
+How a trial came out is `cooperbench.runs` to say; here are the words and the sums for people. JSON values of a
+run directory were perhaps written by another release or edited by hand, so every field is looked at before it
+is believed; what makes no sense counts as absent.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Outcome = Literal["passed", "failed", "error", "pending"]
-
-APPLIED = ("applied", "skipped", "unknown")
-"""Words of `apply_status` that do not say a patch was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +81,8 @@ class Counts:
         return self.passed / self.judged if self.judged else None
 
 
-def count(rows: Iterable[TrialRow], missing: int = 0) -> Counts:
-    """Add rows up.
-
-    Args:
-        missing: trials of the selection that have no row at all; they are pending.
-    """
+def count(rows: Iterable[TrialRow]) -> Counts:
+    """Add rows up."""
     rows = list(rows)
     outcomes = [row.outcome for row in rows]
     costs = [row.cost for row in rows if row.cost is not None]
@@ -97,7 +90,7 @@ def count(rows: Iterable[TrialRow], missing: int = 0) -> Counts:
         passed=outcomes.count("passed"),
         failed=outcomes.count("failed"),
         errors=outcomes.count("error"),
-        pending=outcomes.count("pending") + missing,
+        pending=outcomes.count("pending"),
         conflicts=sum(row.merge == "conflicts" for row in rows),
         unapplied=sum(bool(row.unapplied) for row in rows),
         integrity=sum(row.integrity > 0 for row in rows),
@@ -106,54 +99,28 @@ def count(rows: Iterable[TrialRow], missing: int = 0) -> Counts:
     )
 
 
-def read_row(
-    repo: str, task_id: int, features: Iterable[int], setting: str, result: Any, verdict: Any
-) -> TrialRow:
-    """The row of one trial.
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The part of a verdict that explains it."""
+
+    conflicts: tuple[str, ...] = ()
+    unapplied: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+def explain(verdict: Any) -> Why:
+    """Why a verdict is what it is.
 
     Args:
-        result: what ``result.json`` holds; None when absent.
         verdict: what ``eval.json`` holds; None when absent.
     """
-    result, verdict = mapping(result), mapping(verdict)
-    merge = mapping(verdict.get("merge"))
-    error = _error(result, verdict)
-    return TrialRow(
-        repo=repo,
-        task_id=task_id,
-        features=tuple(features),
-        setting=setting,
-        outcome=_outcome(verdict, error),
-        merge=text(merge.get("status")),
-        conflicts=texts(merge.get("files")),
-        unapplied=_unapplied(verdict),
-        integrity=len(listing(verdict.get("integrity"))),
-        messages=whole(result.get("messages_sent")),
-        cost=number(result.get("total_cost")),
-        seconds=number(result.get("duration_seconds")),
+    verdict = mapping(verdict)
+    statuses = mapping(verdict.get("apply_status"))
+    return Why(
+        conflicts=texts(mapping(verdict.get("merge")).get("files")),
+        unapplied=tuple(agent for agent, word in statuses.items() if word == "failed"),
         reason=text(verdict.get("reason")),
-        error=error,
     )
-
-
-def _outcome(verdict: Mapping[str, Any], error: str | None) -> Outcome:
-    passed = verdict.get("passed", verdict.get("both_passed"))
-    if isinstance(passed, bool):
-        return "passed" if passed else "failed"
-    return "error" if error else "pending"
-
-
-def _error(result: Mapping[str, Any], verdict: Mapping[str, Any]) -> str | None:
-    agents = [mapping(agent) for agent in mapping(result.get("agents")).values()]
-    agents.append(mapping(result.get("agent")))
-    broken = next((a for a in agents if a.get("status") == "Error"), None)
-    told = text(result.get("error")) or (broken and (text(broken.get("error")) or "an agent failed"))
-    return told or text(verdict.get("error"))
-
-
-def _unapplied(verdict: Mapping[str, Any]) -> tuple[str, ...]:
-    status = mapping(verdict.get("apply_status"))
-    return tuple(agent for agent, word in status.items() if word not in APPLIED)
 
 
 # --------------------------------------------------------------------------- believing only what fits

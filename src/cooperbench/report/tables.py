@@ -37,14 +37,13 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable
     return table
 
 
-def closing(title: str, rows: Sequence[TrialRow], missing: int = 0, seconds: float | None = None) -> Group:
+def closing(title: str, rows: Sequence[TrialRow], seconds: float | None = None) -> Group:
     """The report at a run's end: trials or tasks, then the sums.
 
     Args:
-        missing: trials of the selection that have no row.
         seconds: wall time, when known.
     """
-    counts = count(rows, missing)
+    counts = count(rows)
     parts: list[RenderableType] = []
     if rows and len(rows) <= EVERY_TRIAL:
         parts += [trials(rows), Text()]

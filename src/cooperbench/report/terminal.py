@@ -17,10 +17,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cooperbench.events import Event, Judged, Note, Progress, RunFinished, RunStarted, TrialFinished
 from cooperbench.report.console import console as make_console
 from cooperbench.report.escape import line
 from cooperbench.report.pace import Pace, dollars, duration, frequency
-from cooperbench.events import Event, Judged, Note, Progress, RunFinished, RunStarted, TrialFinished
 
 Mode = Literal["live", "plain", "quiet"]
 

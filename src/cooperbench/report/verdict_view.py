@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cooperbench.report.escape import block, line
 from cooperbench.report.pace import dollars, duration
-from cooperbench.report.rows import listing, mapping, number, read_row, text, texts, whole
+from cooperbench.report.rows import TrialRow, listing, mapping, number, text, texts, whole
 from cooperbench.report.tables import STYLES, grid
 
 MESSAGES_SHOWN = 40
@@ -21,7 +21,7 @@ DIFF_SHOWN = 4000
 
 
 def trial(
-    name: str,
+    row: TrialRow,
     directory: Path,
     result: Any,
     verdict: Any,
@@ -31,13 +31,12 @@ def trial(
     """Everything known of one trial, part by part.
 
     Args:
-        name: ``repo/task/f1,f2``.
+        row: the trial in short.
         result: what ``result.json`` holds; None when absent. `verdict`, `conversation` likewise.
         files: names of the files in `directory`.
     """
     result, verdict = mapping(result), mapping(verdict)
-    row = read_row("", 0, (), "", result, verdict)
-    heading = Text(line(name), style="bold")
+    heading = Text(line(row.name), style="bold")
     heading.append(f"  {row.outcome}", STYLES[row.outcome])
     yield heading
     yield from _circumstances(result, verdict)
