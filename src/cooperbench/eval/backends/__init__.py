@@ -1,10 +1,10 @@
-"""Which backends there are, and how a name becomes one. What a backend must do is in `base.py` and `checks.py`.
+"""Which backends there are, and how a name becomes one. What a backend must do: `base.py`, `checks.py`.
 
 Four kinds of name, looked up in this order: registered with `register_backend`, built in, an entry point in
-group ``cooperbench.backends``, and ``"package.module:Class"``. Nothing is imported before its name is asked for.
+group ``cooperbench.backends``, and ``"package.module:Class"``. Nothing is imported before it is asked for.
 
-Inside the package backends are always obtained as ``backends.get_backend(...)``, an attribute looked up at the
-call, so that a program may put its own function in its place.
+Inside the package backends are always obtained as ``backends.get_backend(...)``, an attribute looked up at
+the call, so that a program may put its own function in its place.
 """
 
 from __future__ import annotations
