@@ -1,1 +1,5 @@
-"""Being written."""
+"""Agents: adapters to frameworks that write code. What one must do is in `base.py`; how one is found, `registry.py`."""
+
+from cooperbench.agents.registry import get_agent, list_agents, register_agent
+
+__all__ = ["get_agent", "list_agents", "register_agent"]
