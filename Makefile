@@ -1,0 +1,68 @@
+# `make` alone says what there is. Everything happens in a private environment, .venv; nothing is installed elsewhere.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench docs real clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Where sandboxes of `make demo` run; empty: on this machine, without any container engine.
+BACKEND ?=
+# How many processes run the tests.
+JOBS ?= 2
+# More arguments for pytest, as in: make test ARGS="-k merge -x"
+ARGS ?=
+
+help:  ## what there is
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed  ## the whole job on the bundled dataset, and its report (BACKEND=name: somewhere else)
+	@$(BIN)/cooperbench demo $(if $(BACKEND),--backend $(BACKEND))
+
+test: $(VENV)/.installed-test  ## the tests (ARGS="-k word": some of them)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not real" $(ARGS)
+
+check: $(VENV)/.installed-dev  ## types, style, shell scripts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	find src tests bench .ci -type f \( -name '*.sh' -o -path .ci/run \) -print0 | xargs -0 $(BIN)/shellcheck
+
+format: $(VENV)/.installed-dev  ## put the style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-test  ## the benchmarks, one table each
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit; done
+
+docs: $(VENV)/.installed-test  ## run every snippet of the documentation
+	$(BIN)/python -m pytest tests/docs $(ARGS)
+
+real: $(VENV)/.installed-test  ## two published tasks, rebuilt from source archives, judged whole (needs the package index)
+	$(BIN)/python -m pytest tests/real -m real $(ARGS)
+
+clean:  ## remove the environment and caches; runs in logs/ stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The newest Python that will do. A venv made by another Python is made anew.
+$(VENV)/bin/python:
+	@python=; for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	  if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "cooperbench needs Python 3.11 or newer: none found as python3, python3.11 … python3.14" >&2; exit 1; fi; \
+	command -v git >/dev/null || { echo "cooperbench needs git: install it (Debian: apt-get install git)" >&2; exit 1; }; \
+	$$python -m venv --clear $(VENV) || { rm -rf $(VENV); echo "cannot make a virtual environment with $$python (Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+# Each stamp installs what its targets need, once; pyproject.toml alone makes it stale.
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(VENV)/.installed $(VENV)/.installed-test $@
