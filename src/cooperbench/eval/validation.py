@@ -7,20 +7,19 @@ validation that was stopped goes on where it was; a line of it is used only if w
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from cooperbench import atomic, diffnames
 from cooperbench.dataset import load_dataset, select
 from cooperbench.dataset.model import Dataset, Pair, Task
-from cooperbench.errors import JudgeError
+from cooperbench.errors import JudgeError, UsageError
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import EvalBackend
+from cooperbench.eval.health import Journal, Unit, report
 from cooperbench.eval.judging import SOLO, Judging, judge
 from cooperbench.eval.plan import judge_program, plan_merges
 from cooperbench.eval.sources import opened_backend, ready_images
@@ -32,33 +31,17 @@ JOURNAL = "journal.jsonl"
 REPORT = "gold_conflict_report.json"
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """One thing to find out, in one sandbox."""
-
-    kind: str
-    """`merges`, `gold` or `empty`."""
-    task: Task
-    feature: int
-    """0 for `merges`."""
-    inputs: str
-    """sha256 over everything the answer rests on."""
-
-    @property
-    def key(self) -> str:
-        return f"{self.kind} {self.task.name} {self.feature} {self.inputs}"
-
-
 def validate(
     subset: str | None = None,
     repo: str | None = None,
     task_id: int | None = None,
     features: Sequence[int] | None = None,
-    concurrency: int = 2,
+    concurrency: int | None = None,
     backend: str | None = None,
     dataset_dir: Path | str | None = None,
     output_dir: Path | str | None = None,
     *,
+    image: str | None = None,
     merges_only: bool = False,
     force: bool = False,
     timeout: float = 600,
@@ -68,6 +51,8 @@ def validate(
 
     Args:
         features: only these features, and the pairs among them.
+        image: only tasks of this image.
+        concurrency: sandboxes at once; None for one a core.
         output_dir: where the journal and the report go; None for ``./validation``.
         merges_only: only whether gold patches merge.
         force: find out everything anew.
@@ -96,14 +81,25 @@ def validate(
         atomic.locked(folder / ".lock", f"another validation is at work in {folder}"),
         opened_backend(backend) as chosen,
     ):
-        journal = _Journal(folder / JOURNAL, fresh=force)
-        tasks = {(p.repo, p.task_id): dataset.task(p.repo, p.task_id) for p in pairs}
+        journal = Journal(folder / JOURNAL, fresh=force)
+        tasks = _tasks(dataset, pairs, image)
         digests = ready_images(chosen.backend, tasks.values(), tell)
         units = list(_units(tasks.values(), pairs, digests, timeout, merges_only))
-        _find_out(chosen.backend, units, journal, concurrency, timeout, digests, tell)
-        report = _report(dataset, pairs, units, journal, time.monotonic() - started)
-    atomic.write_json(folder / REPORT, report)
-    return report
+        _find_out(chosen.backend, units, journal, concurrency or os.cpu_count() or 1, timeout, digests, tell)
+        found = report(dataset, pairs, units, journal, time.monotonic() - started)
+    atomic.write_json(folder / REPORT, found)
+    return found
+
+
+def _tasks(dataset: Dataset, pairs: Sequence[Pair], image: str | None) -> dict[tuple[str, int], Task]:
+    tasks = {(p.repo, p.task_id): dataset.task(p.repo, p.task_id) for p in pairs}
+    if image is None:
+        return tasks
+    found = {key: task for key, task in tasks.items() if task.image == image}
+    if not found:
+        known = ", ".join(sorted({task.image for task in tasks.values()})[:5])
+        raise UsageError(f"no selected task has image {image!r}; images are {known} …")
+    return found
 
 
 def _units(
@@ -112,12 +108,12 @@ def _units(
     digests: Mapping[str, str | None],
     timeout: float,
     merges_only: bool,
-) -> Iterator[_Unit]:
+) -> Iterator[Unit]:
     judge_hash = hashlib.sha256(judge_program()).hexdigest()
     for task in tasks:
         seal = f"{digests.get(task.image)} {task.image} {judge_hash}".encode()
         gold = [feature.gold_patch for feature in task.features.values()]
-        yield _Unit("merges", task, 0, _sha256(seal, *gold))
+        yield Unit("merges", task, 0, _sha256(seal, *gold))
         if merges_only:
             continue
         for number in sorted(
@@ -125,14 +121,14 @@ def _units(
         ):
             feature = task.features[number]
             parts = (seal, str(timeout).encode(), feature.tests_patch)
-            yield _Unit("gold", task, number, _sha256(*parts, feature.gold_patch))
-            yield _Unit("empty", task, number, _sha256(*parts))
+            yield Unit("gold", task, number, _sha256(*parts, feature.gold_patch))
+            yield Unit("empty", task, number, _sha256(*parts))
 
 
 def _find_out(
     backend: EvalBackend,
-    units: Sequence[_Unit],
-    journal: _Journal,
+    units: Sequence[Unit],
+    journal: Journal,
     concurrency: int,
     timeout: float,
     digests: Mapping[str, str | None],
@@ -141,7 +137,7 @@ def _find_out(
     pending = [unit for unit in units if journal.get(unit) is None]
     done = len(units) - len(pending)
 
-    def work(unit: _Unit) -> dict[str, Any]:
+    def work(unit: Unit) -> dict[str, Any]:
         if unit.kind == "merges":
             return _merges(backend, unit.task)
         return _feature(backend, unit, timeout, digests.get(unit.task.image))
@@ -184,7 +180,7 @@ def _merges(backend: EvalBackend, task: Task) -> dict[str, Any]:
     }
 
 
-def _feature(backend: EvalBackend, unit: _Unit, timeout: float, digest: str | None) -> dict[str, Any]:
+def _feature(backend: EvalBackend, unit: Unit, timeout: float, digest: str | None) -> dict[str, Any]:
     task = unit.task
     patch = task.features[unit.feature].gold_patch if unit.kind == "gold" else b""
     judgement = judge(
@@ -209,171 +205,6 @@ def _feature(backend: EvalBackend, unit: _Unit, timeout: float, digest: str | No
         "tests_failed": result.tests_failed,
         "text": "as it should be" if good else reason,
     }
-
-
-# ------------------------------------------------------------------------------------------------ journal and report
-
-
-class _Journal:
-    """Finished units, one JSON line each; a line cut short by a dying process is as if it were not there."""
-
-    def __init__(self, path: Path, *, fresh: bool) -> None:
-        self._path = path
-        self._known: dict[str, dict[str, Any]] = {}
-        self.errors: dict[str, str] = {}
-        if fresh:
-            path.unlink(missing_ok=True)
-        content = path.read_bytes() if path.exists() else b""
-        for line in content.splitlines():
-            try:
-                entry = json.loads(line)
-                self._known[entry["key"]] = entry["result"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue
-        if content and not content.endswith(b"\n"):
-            with path.open("ab") as file:
-                file.write(b"\n")
-
-    def get(self, unit: _Unit) -> dict[str, Any] | None:
-        return self._known.get(unit.key)
-
-    def put(self, unit: _Unit, result: dict[str, Any]) -> None:
-        self._known[unit.key] = result
-        with self._path.open("ab") as file:
-            file.write(json.dumps({"key": unit.key, "result": result}).encode() + b"\n")
-
-    def note_error(self, unit: _Unit, error: str) -> None:
-        """Infrastructure trouble is told, never kept: the next validation tries again."""
-        self.errors[unit.key] = error
-
-
-def _report(
-    dataset: Dataset, pairs: Sequence[Pair], units: Sequence[_Unit], journal: _Journal, seconds: float
-) -> dict[str, Any]:
-    wanted = {(p.repo, p.task_id, a, b) for p in pairs for a, b in combinations(p.features, 2)}
-    rows = [
-        row
-        for unit in units
-        if unit.kind == "merges"
-        for row in _pair_rows(unit, journal)
-        if (row["repo"], row["task_id"], row["f1"], row["f2"]) in wanted
-    ]
-    features = _feature_rows(units, journal)
-    summary = {**_counts(rows), "elapsed_seconds": round(seconds, 1)}
-    broken = [f for f in features if not f["healthy"]]
-    return {
-        "dataset": str(dataset.root),
-        "healthy": not broken and not summary["errors"],
-        "summary": summary,
-        "per_task": _per_task(rows),
-        "conflict_pairs": [
-            {k: row[k] for k in ("repo", "task_id", "f1", "f2", "files")}
-            for row in rows
-            if row["has_conflict"]
-        ],
-        "all_results": rows,
-        "features": features,
-    }
-
-
-def _pair_rows(unit: _Unit, journal: _Journal) -> Iterator[dict[str, Any]]:
-    task = unit.task
-    found = journal.get(unit)
-    if found is None:
-        for first, second in combinations(task.features, 2):
-            yield _pair_row(task, first, second, None, [], (), journal.errors.get(unit.key, "not done"))
-        return
-    for first, second, status, files in found["pairs"]:
-        yield _pair_row(task, first, second, status, files, found["not_applied"], None)
-
-
-def _pair_row(
-    task: Task,
-    first: int,
-    second: int,
-    status: str | None,
-    files: list[str],
-    not_applied: Sequence[int],
-    error: str | None,
-) -> dict[str, Any]:
-    broken = [n for n in (first, second) if n in not_applied]
-    if broken:
-        error = f"gold patch of feature {', '.join(map(str, broken))} does not apply"
-    return {
-        "repo": task.repo,
-        "task_id": task.task_id,
-        "f1": first,
-        "f2": second,
-        "has_conflict": status == "conflicts",
-        "patch1_apply_failed": first in not_applied,
-        "patch2_apply_failed": second in not_applied,
-        "files": files,
-        "error": error,
-    }
-
-
-def _counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    errors = sum(row["error"] is not None for row in rows)
-    conflicts = sum(row["has_conflict"] for row in rows)
-    rate = f"{100 * conflicts / len(rows):.1f}%" if rows else "0.0%"
-    return {
-        "total_pairs": len(rows),
-        "conflicts": conflicts,
-        "clean_merges": len(rows) - conflicts - errors,
-        "errors": errors,
-        "conflict_rate": rate,
-    }
-
-
-def _per_task(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    by_task: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        by_task.setdefault(f"{row['repo']}/task{row['task_id']}", []).append(row)
-    return {
-        name: {
-            "total": len(own),
-            "conflicts": (count := _counts(own))["conflicts"],
-            "clean": count["clean_merges"],
-            "errors": count["errors"],
-        }
-        for name, own in by_task.items()
-    }
-
-
-def _feature_rows(units: Sequence[_Unit], journal: _Journal) -> list[dict[str, Any]]:
-    rows: dict[tuple[str, int, int], dict[str, Any]] = {}
-    for unit in units:
-        if unit.kind == "merges":
-            continue
-        row = rows.setdefault(
-            (unit.task.repo, unit.task.task_id, unit.feature),
-            {
-                "repo": unit.task.repo,
-                "task_id": unit.task.task_id,
-                "feature": unit.feature,
-                "gold_passes": None,
-                "empty_fails": None,
-                "reason": "",
-                "seconds": None,
-                "healthy": True,
-            },
-        )
-        _fill(row, unit, journal)
-    return list(rows.values())
-
-
-def _fill(row: dict[str, Any], unit: _Unit, journal: _Journal) -> None:
-    found = journal.get(unit)
-    if found is None:
-        reason, good = journal.errors.get(unit.key, "not done"), None
-    else:
-        reason, good = found["reason"], found["good"]
-    row["gold_passes" if unit.kind == "gold" else "empty_fails"] = good
-    row["healthy"] = row["healthy"] and good is True
-    if unit.kind == "gold" and found is not None:
-        row["seconds"] = found["seconds"]
-    if reason:
-        row["reason"] = "; ".join(filter(None, (row["reason"], f"{unit.kind}: {reason}")))
 
 
 def _sha256(*parts: bytes) -> str:

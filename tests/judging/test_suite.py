@@ -1,0 +1,167 @@
+"""Running the hidden tests: limits, leftovers, what belongs to the image, images that cannot be judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cooperbench.errors import JudgeError
+from cooperbench.eval.judging import Judging
+from tests.judging.project import GOLD, Judge, Project, lay_out
+
+
+def with_code(code: bytes) -> dict[str, bytes]:
+    return {"sums.py": GOLD[1]["sums.py"] + code}
+
+
+@pytest.mark.parametrize("task_id", [1, 2])
+def test_both_frameworks(judged: Judge, project: Project, task_id: int) -> None:
+    verdict = judged({1: project.gold(1), 2: project.gold(2)}, task_id=task_id).verdict
+    assert verdict.passed, verdict
+    assert verdict.results[0].framework == {1: "pytest", 2: "unittest"}[task_id]
+    assert not judged({1: b"", 2: project.gold(2)}, task_id=task_id).verdict.passed
+
+
+def test_a_hanging_test_is_a_fail_with_its_reason(judged: Judge, project: Project) -> None:
+    patch = project.patch(
+        with_code(
+            b"\nimport subprocess, time\nprint('before')\nsubprocess.Popen(['sleep', '600'])\ntime.sleep(600)\n"
+        )
+    )
+    judgement = judged({1: patch, 2: b""}, judging=Judging(timeout=2))
+    assert not judgement.verdict.passed
+    assert "did not end within 2 s" in judgement.verdict.results[0].reason
+    assert judgement.verdict.results[0].seconds < 10
+
+
+def test_daemons_of_one_suite_do_not_see_the_next(judged: Judge, project: Project) -> None:
+    code = b"""
+import os, subprocess
+subprocess.Popen(["sh", "-c", "trap '' TERM HUP; while :; do echo x >>/tmp/alive; sleep 0.05; done"],
+                 start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+if os.path.exists("/tmp/alive"):
+    import time
+    before = os.path.getsize("/tmp/alive")
+    os.truncate("/tmp/alive", 0)
+"""
+    verdict = judged({1: project.patch(with_code(code)), 2: project.gold(2)}).verdict
+    assert verdict.passed, verdict
+
+
+def test_huge_output_is_capped_and_judged(judged: Judge, project: Project) -> None:
+    code = b"\nimport sys\nfor _ in range(3000):\n    sys.__stderr__.write('x' * 9999 + chr(10))\n"
+    judgement = judged({1: project.patch(with_code(code)), 2: project.gold(2)}, task_id=2)
+    log = judgement.logs["tests.f1.log"]
+    assert len(log) < 5_000_000
+    assert b"bytes left out here" in log
+    assert judgement.verdict.passed, judgement.verdict
+
+
+def test_what_a_suite_adds_is_gone_for_the_next_and_what_the_image_built_stays(
+    tmp_path: Path, judged: Judge, project: Project
+) -> None:
+    extra = "mkdir build kept; echo product >build/artifact; echo mine >kept/note; echo u >untracked.txt\n"
+    dataset = lay_out(tmp_path / "leftovers", project, extra)
+    code = b"""
+import os
+for name in ("build/artifact", "kept/note", "untracked.txt"):
+    assert os.path.exists(name), name
+for name in ("left/over", "build2", "sums.tmp"):
+    assert not os.path.exists(name), name
+os.makedirs("left", exist_ok=True)
+open("left/over", "w").close(); open("build2", "w").close(); open("sums.tmp", "w").close()
+open("tests/test_add.py", "w").close()
+"""
+    verdict = judged({1: project.patch(with_code(code)), 2: project.gold(2)}, dataset=dataset).verdict
+    assert verdict.passed, verdict
+
+
+def test_hooks_and_filters_of_the_repository_do_not_run(
+    tmp_path: Path, judged: Judge, project: Project
+) -> None:
+    """As husky does: core.hooksPath points into the tree; here every hook, filter and alias would break the judge."""
+    extra = """
+mkdir .husky
+for hook in pre-commit commit-msg post-checkout post-index-change reference-transaction pre-merge-commit; do
+    printf '#!/bin/sh\\necho ran >>/tmp/hooks\\nexit 1\\n' >.husky/$hook
+    chmod +x .husky/$hook
+done
+git config core.hooksPath .husky
+git config filter.evil.clean 'sh -c "echo ran >>/tmp/hooks; false"'
+git config filter.evil.required true
+git config commit.gpgSign true
+git config core.fsmonitor 'sh -c "echo ran >>/tmp/hooks"'
+git config diff.external /bin/false
+git config alias.apply '!false'
+git config merge.evil.driver false
+echo '.husky/' >>.git/info/exclude
+"""
+    dataset = lay_out(tmp_path / "husky", project, extra)
+    code = b"\nimport os\nassert not os.path.exists('/tmp/hooks'), open('/tmp/hooks').read()\n"
+    attributes = {".gitattributes": b"*.txt filter=evil\nsums.py merge=evil diff=evil\n"}
+    patches = {1: project.patch({**with_code(code), **attributes}), 2: project.gold(2)}
+    verdict = judged(patches, dataset=dataset).verdict
+    assert verdict.merge.status == "clean"
+    assert verdict.results[1].passed or "filter" in verdict.results[1].test_output, verdict
+
+
+def test_later_history_and_branches_of_the_image_do_not_matter(
+    tmp_path: Path, judged: Judge, project: Project
+) -> None:
+    extra = """
+git config user.name n; git config user.email n@localhost
+git checkout -q -b later; echo answer >answer.txt; git add -A; git commit -qm later; git checkout -q --detach HEAD~1
+git replace HEAD later || true
+"""
+    dataset = lay_out(tmp_path / "history", project, extra)
+    verdict = judged({1: project.gold(1), 2: project.gold(2)}, dataset=dataset).verdict
+    assert verdict.passed, verdict
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("rm -rf .git", "no git repository"),
+        ("rm -rf .git && git init -q .", "no git repository with a commit"),
+        ("rm /usr/local/bin/runner.sh", "has no /usr/local/bin/runner.sh"),
+    ],
+)
+def test_an_image_that_cannot_be_judged_is_an_error_and_no_verdict(
+    tmp_path: Path, judged: Judge, project: Project, extra: str, words: str
+) -> None:
+    dataset = lay_out(tmp_path / "broken", project, extra + "\n", {1: "true"})
+    with pytest.raises(JudgeError, match=words):
+        judged({1: project.gold(1), 2: project.gold(2)}, dataset=dataset)
+
+
+def test_no_test_ran_is_no_pass(tmp_path: Path, judged: Judge, project: Project) -> None:
+    dataset = lay_out(
+        tmp_path / "idle",
+        project,
+        "",
+        {1: "echo all good", 2: "python3 -m unittest -v -k nothing $files || true"},
+    )
+    for task_id in (1, 2):
+        verdict = judged({1: project.gold(1), 2: project.gold(2)}, task_id=task_id, dataset=dataset).verdict
+        assert not verdict.passed
+        assert "no test" in verdict.results[0].reason or "log" in verdict.results[0].reason
+
+
+def test_tests_of_an_agent_do_not_collide_with_the_hidden_ones(judged: Judge, project: Project) -> None:
+    """PA6: an agent that writes a test where the hidden one will be must not lose its trial for it."""
+    own = {
+        **GOLD[1],
+        "tests/test_sub.py": b"def test_mine():\n    assert False\n",
+        "tests/test_div.py": b"broken(",
+    }
+    verdict = judged({1: project.patch(own), 2: project.gold(2)}).verdict
+    assert verdict.passed, verdict
+    assert set(verdict.dropped["agent1"]) == {"tests/test_sub.py", "tests/test_div.py"}
+
+
+def test_seconds_and_logs_are_kept(judged: Judge, project: Project) -> None:
+    judgement = judged({1: project.gold(1), 2: project.gold(2)})
+    assert set(judgement.logs) >= {"tests.f1.log", "tests.f2.log"}
+    assert b"test_sub" in judgement.logs["tests.f1.log"]
+    assert all(0 < r.seconds < 60 for r in judgement.verdict.results)
