@@ -85,7 +85,8 @@ class Bus:
         """Deliver `text` to all of `recipients`, or to none.
 
         Raises:
-            UsageError: unknown recipient, the sender itself, a text too long. RecipientFinishedError: the recipient has finished.
+            UsageError: unknown recipient, the sender itself, a text too long.
+            RecipientFinishedError: the recipient has finished.
         """
         size = len(text.encode("utf-8", "surrogatepass"))
         if size > MESSAGE_LIMIT:

@@ -38,7 +38,7 @@ ask() { # SECONDS the harness may wait
     ln -s "$work/request" "$spool/ready/$request" || exit 4
     if [ -p "$spool/bell" ]; then echo 1<>"$spool/bell"; fi
     (
-        trap 'kill "$nap" 2>/dev/null; exit' TERM
+        trap 'kill "$nap" 2>/dev/null; wait "$nap"; exit' TERM # no zombie: PID 1 may be lazy
         sleep "$(($1 + patience))" 4>&- &
         nap=$!
         wait "$nap"
@@ -47,6 +47,7 @@ ask() { # SECONDS the harness may wait
     timer=$!
     read -r answer <&4
     kill "$timer" 2>/dev/null
+    wait "$timer" 2>/dev/null
     if [ ! -f "$work/reply" ]; then
         echo "coop: no answer from the harness (${answer:-none})" >&2
         exit 4

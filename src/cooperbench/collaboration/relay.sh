@@ -63,7 +63,7 @@ fi
 exec 3<>"$spool/bell"
 collect && exit 0
 (
-    trap 'kill "$nap" 2>/dev/null; exit' TERM
+    trap 'kill "$nap" 2>/dev/null; wait "$nap"; exit' TERM # no zombie: PID 1 may be lazy
     sleep "$1" 3>&- &
     nap=$!
     wait "$nap"
@@ -72,5 +72,6 @@ collect && exit 0
 timer=$!
 read -r _ <&3
 kill "$timer" 2>/dev/null
+wait "$timer" 2>/dev/null
 collect
 exit 0
