@@ -5,10 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from cooperbench.cli import exits, flags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cooperbench.eval.backends.base import EvalBackend
+    from cooperbench.eval.backends.checks import CheckResult
+
+IMAGES = {"local": "host"}
+"""Images that are there wherever the backend is."""
 
 
 def backends_flags(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +35,8 @@ def agents_flags(parser: argparse.ArgumentParser) -> None:
 def doctor_flags(parser: argparse.ArgumentParser) -> None:
     """What may follow `doctor`."""
     parser.add_argument("backend", nargs="?", metavar="BACKEND", help="default: the one a run would take")
-    parser.add_argument(
-        "--image", metavar="REF", help="also put the sandbox contract to the test in this image"
-    )
+    parser.add_argument("--image", metavar="REF", help="the image to put the sandbox contract to the test in")
+    parser.add_argument("--quick", action="store_true", help="look at the machine only, not at the contract")
     parser.add_argument("--json", action="store_true", help="as one JSON value")
     parser.set_defaults(action=_doctor)
 
@@ -71,16 +79,47 @@ def _doctor(args: argparse.Namespace) -> int:
 
     name, reason = backend_choice(args.backend)
     backend = backends.get_backend(name)
+    tell = _silent if args.json else _print
+    tell([f"backend {name} ({reason})"])
     found = backend.diagnose() if isinstance(backend, Diagnosable) else []
+    tell([f"{'ok ' if good else 'BAD'}  {text}" for good, text in found])
     fine = all(good for good, _ in found)
+    image = args.image or IMAGES.get(name)
+    clauses: list[CheckResult] = []
+    if fine and not args.quick and image:
+        tell([f"the sandbox contract, in image {image}:"])
+        clauses = _contract(backend, image, tell)
+    elif fine and not args.quick:
+        tell(
+            [
+                "with --image REF, an image this backend can run, the sandbox contract is put to the test as well"
+            ]
+        )
+    fine = fine and all(clause.fine for clause in clauses)
     if args.json:
         told = [{"fine": good, "text": text} for good, text in found]
-        print(json.dumps({"backend": name, "reason": reason, "fine": fine, "found": told}))
-    else:
-        _print(
-            [f"backend {name} ({reason})", *(f"{'ok  ' if good else 'BAD '} {text}" for good, text in found)]
+        contract = [asdict(clause) for clause in clauses]
+        print(
+            json.dumps({"backend": name, "reason": reason, "fine": fine, "found": told, "contract": contract})
         )
+    tell(["all is well" if fine else "not all is well"])
     return exits.DONE if fine else exits.INCOMPLETE
+
+
+def _contract(backend: EvalBackend, image: str, tell: Callable[[list[str]], None]) -> list[CheckResult]:
+    from cooperbench.eval.backends.checks import CHECKS, Subject, examine
+
+    results = []
+    for check in CHECKS:
+        result = examine(check, Subject(backend, image))
+        message = f": {result.message}" if result.message else ""
+        tell([f"{'ok ' if result.fine else 'BAD'}  {result.outcome:9}  {result.meaning}{message}"])
+        results.append(result)
+    return results
+
+
+def _silent(_lines: list[str]) -> None:
+    """Say nothing; the JSON value says it all."""
 
 
 def _clean(args: argparse.Namespace) -> int:
@@ -101,7 +140,8 @@ def _clean(args: argparse.Namespace) -> int:
     return exits.DONE
 
 
-def _print(lines: Sequence[Any]) -> None:
+def _print(lines: list[str]) -> None:
     from cooperbench.report.escape import line
 
     sys.stdout.writelines(f"{line(told)}\n" for told in lines)
+    sys.stdout.flush()

@@ -10,6 +10,14 @@ UNKNOWN_WIDTH = 120
 """Columns where output does not go to a terminal: nothing must be cut for a width nobody has."""
 
 
+class _Console(Console):
+    """Leaves it to the program to decide what a reader that went away means."""
+
+    def on_broken_pipe(self) -> None:
+        """Called while the error is being handled."""
+        raise
+
+
 def console(stream: IO[str], *, plain: bool = False) -> Console:
     """A console on `stream` that interprets nothing it is given: no markup, no emoji.
 
@@ -17,7 +25,7 @@ def console(stream: IO[str], *, plain: bool = False) -> Console:
         plain: no colour and no cursor movement, also on a terminal.
     """
     terminal = stream.isatty()
-    return Console(
+    return _Console(
         file=stream,
         width=None if terminal else UNKNOWN_WIDTH,
         no_color=plain or None,

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable
 from typing import IO, Any
 
+from cooperbench.report.escape import line
 from cooperbench.report.rows import Counts, TrialRow
 
 COLUMNS = (
@@ -25,7 +26,7 @@ COLUMNS = (
     "error",
 )
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def write_csv(rows: Iterable[TrialRow], stream: IO[str]) -> None:
@@ -39,8 +40,7 @@ def write_csv(rows: Iterable[TrialRow], stream: IO[str]) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    text = text.encode("utf-8", "replace").decode()
+    text = line(" ".join(map(str, value)) if isinstance(value, tuple) else value)
     # A spreadsheet would run a cell that begins like a formula; an agent can name a file so.
     return f"'{text}" if text.startswith(_FORMULA) else text
 

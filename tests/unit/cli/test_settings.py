@@ -1,0 +1,96 @@
+"""Settings: who wins, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cooperbench import settings
+from cooperbench.errors import UsageError
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_environment_beats_project_beats_user() -> None:
+    write(settings.user_file(), 'backend = "u"\nconcurrency = 1\nlogs_dir = "mine"\n')
+    write(Path("cooperbench.toml"), 'backend = "p"\nconcurrency = 2\n')
+    found = settings.load({"COOPERBENCH_BACKEND": "e"})
+    assert found.values == {"backend": "e", "concurrency": 2, "logs_dir": "mine"}
+    assert found.origins == {
+        "backend": "COOPERBENCH_BACKEND",
+        "concurrency": "cooperbench.toml",
+        "logs_dir": str(settings.user_file()),
+    }
+
+
+def test_backend_tables_are_merged_key_by_key() -> None:
+    write(settings.user_file(), '[backends.local]\nnetwork = "none"\nroot = "/x"\n')
+    write(Path("cooperbench.toml"), '[backends.local]\nnetwork = "open"\n')
+    assert settings.backend_options("local") == {"network": "open", "root": "/x"}
+    assert settings.backend_options("other") == {}
+
+
+def test_the_flag_beats_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COOPERBENCH_BACKEND", "env")
+    assert settings.backend_choice("flag")[0] == "flag"
+    name, reason = settings.backend_choice(None)
+    assert name == "env"
+    assert "COOPERBENCH_BACKEND" in reason
+
+
+def test_without_any_setting_the_machine_decides() -> None:
+    name, reason = settings.backend_choice(None)
+    assert name
+    assert reason
+
+
+def test_an_empty_variable_says_nothing() -> None:
+    assert settings.load({"COOPERBENCH_CONCURRENCY": " "}).values == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('backnd = "x"\n', "unknown key 'backnd'; did you mean 'backend'?"),
+        ("zzz = 1\n", "unknown key 'zzz'; there are: backend"),
+        ("concurrency = 0\n", "a whole number above 0, not 0"),
+        ("concurrency = true\n", "a whole number above 0, not True"),
+        ('concurrency = "4"\n', "a whole number above 0, not '4'"),
+        ("backend = 3\n", "a text in quotes, not 3"),
+        ("[backend.local]\nnetwork = 'none'\n", "options of a backend go into [backends.NAME]"),
+        ("backends = 1\n", "one table for each backend"),
+        ("backends.local = 1\n", "one table for each backend"),
+        ("backend = \n", "is not valid TOML"),
+        ("\0", "is not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_it(text: str, told: str) -> None:
+    path = write(Path("cooperbench.toml"), text)
+    with pytest.raises(UsageError) as caught:
+        settings.load({})
+    assert told in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_text_is_an_error() -> None:
+    Path("cooperbench.toml").write_bytes(b"backend = '\xff'\n")
+    with pytest.raises(UsageError, match="not valid TOML"):
+        settings.load({})
+
+
+def test_a_directory_in_the_files_place_is_an_error() -> None:
+    Path("cooperbench.toml").mkdir()
+    with pytest.raises(UsageError, match="cannot read"):
+        settings.load({})
+
+
+@pytest.mark.parametrize("value", ["x", "0", "-3", "1.5"])
+def test_a_wrong_variable_is_named(value: str) -> None:
+    with pytest.raises(UsageError, match="COOPERBENCH_CONCURRENCY"):
+        settings.load({"COOPERBENCH_CONCURRENCY": value})
