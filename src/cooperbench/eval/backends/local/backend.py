@@ -1,0 +1,79 @@
+"""The backend's door: settings in, sandboxes and images out; everything else is behind it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from cooperbench.errors import SandboxStartError
+from cooperbench.eval.backends.base import DEFAULT_WORKDIR, Recipe, SandboxSpec
+from cooperbench.eval.backends.local import probe, recipes
+from cooperbench.eval.backends.local.config import Settings
+from cooperbench.eval.backends.local.engine import Engine
+from cooperbench.eval.backends.local.sandbox import LocalSandbox
+
+log = logging.getLogger(__name__)
+
+
+class LocalBackend:
+    """Sandboxes on this machine, from nothing but Linux and Python.
+
+    Nothing starts before the first sandbox or image is asked for. Safe to use from any thread, and in a forked copy
+    of the process, which gets an engine of its own.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        if settings.get("state_dir") is not None:
+            settings["state_dir"] = Path(settings["state_dir"]).absolute()
+        self._settings = Settings(**settings)
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+
+    def create_sandbox(self, image: str, timeout: int = 600, workdir: str = DEFAULT_WORKDIR) -> LocalSandbox:
+        """See `base.EvalBackend`."""
+        return self.create(SandboxSpec(image, timeout, workdir))
+
+    def create(self, spec: SandboxSpec) -> LocalSandbox:
+        """See `base.SpecBackend`."""
+        engine = self._running()
+        return engine.create(spec, engine.images.find(spec.image))
+
+    def prepare_image(self, image: str, recipe: Recipe | None) -> str | None:
+        """See `base.ImageBackend`."""
+        engine = self._running()
+        if recipe is not None:
+            return recipes.prepare(engine, image, recipe)
+        return engine.images.find(image).digest
+
+    def sweep(self) -> list[str]:
+        """See `base.Sweeper`."""
+        return self._running().sweep()
+
+    def close(self) -> None:
+        """See `base.Closable`."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+        if engine is not None and engine.pid == os.getpid():
+            engine.close()
+
+    def diagnose(self) -> list[tuple[bool, str]]:
+        """See `base.Diagnosable`."""
+        return probe.diagnose(self._settings)
+
+    def _running(self) -> Engine:
+        with self._lock:
+            if self._engine is not None and self._engine.pid != os.getpid():
+                self._engine.forget()
+                self._engine = None
+            if self._engine is None:
+                self._engine = probe.start(self._settings)
+            elif not self._engine.launcher.alive:
+                log.warning("the zygote of the local backend died; starting another")
+                self._engine.revive()
+            return self._engine
+
+
+__all__ = ["LocalBackend", "SandboxStartError"]

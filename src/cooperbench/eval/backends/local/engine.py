@@ -1,0 +1,192 @@
+"""One running instance of the embedded sandbox: a rung, a state directory, a zygote, an image store."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import select
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cooperbench.errors import SandboxStartError
+from cooperbench.eval.backends.base import SandboxSpec
+from cooperbench.eval.backends.local import hostimage, network, state
+from cooperbench.eval.backends.local.config import Settings
+from cooperbench.eval.backends.local.identity import Ids
+from cooperbench.eval.backends.local.images import Image, ImageStore
+from cooperbench.eval.backends.local.inside import wire
+from cooperbench.eval.backends.local.launcher import Launcher
+from cooperbench.eval.backends.local.sandbox import Life, LocalSandbox
+
+log = logging.getLogger(__name__)
+
+HOSTNAME = "sandbox"
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+}
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a build asks for beyond a sandbox."""
+
+    binds: Sequence[Mapping[str, Any]] = ()
+    """Directories made beside the writable layer and mounted over the image: ``{name, at, mode}``."""
+    keep: bool = False
+    """The writable layer outlives the sandbox."""
+
+
+_NO_EXTRAS = Extras()
+
+
+class Engine:
+    """Makes sandboxes; all of it belongs to one process."""
+
+    def __init__(self, settings: Settings, ids: Ids, in_memory: bool) -> None:
+        self.settings = settings
+        self.ids = ids
+        self.in_memory = in_memory
+        self.pid = os.getpid()
+        self._numbers = itertools.count(1)
+        self._live: set[LocalSandbox] = set()
+        self.state = state.State(Path(settings.state_dir or state.default_directory()), ids)
+        try:
+            self.launcher = Launcher(ids, self.state.path, self.state.owner)
+        except BaseException:
+            self.state.close()
+            raise
+        self.images = ImageStore(self.state, self.launcher)
+
+    def create(self, spec: SandboxSpec, image: Image, extras: Extras = _NO_EXTRAS) -> LocalSandbox:
+        """A new sandbox of this image."""
+        number = next(self._numbers)
+        on_disk = not self.in_memory or extras.keep
+        upper = self.state.upper(number) if on_disk else None
+        plan = network.plan(spec.network or self.settings.network)
+        workdir = image.workdir if image.workdir and spec.workdir == "" else spec.workdir
+        message = self._message(spec, image, plan, upper, workdir)
+        message["binds"] = [{**bind, "path": f"{upper}/{bind['name']}"} for bind in extras.binds]
+        deadline = time.monotonic() + spec.timeout
+        control, theirs = wire.pair()
+        with theirs:
+            try:
+                self.launcher.create(message, (theirs.fileno(),))
+            except BaseException:
+                control.close()
+                raise
+        try:
+            handle = _born(control)
+        except BaseException:
+            control.close()
+            if upper:
+                self.bury(upper)
+            raise
+        name = f"{self.pid}-{number}"
+        env = {**_ENVIRONMENT, **image.env, **self.settings.env}
+        box: list[LocalSandbox] = []
+
+        def buried() -> None:
+            self._live.difference_update(box)
+            if upper and not extras.keep:
+                self.bury(upper)
+
+        sandbox = LocalSandbox(
+            Life(number, name, control, handle, deadline, env, workdir, self.settings.output, buried)
+        )
+        box.append(sandbox)
+        self._live.add(sandbox)
+        return sandbox
+
+    def _message(
+        self, spec: SandboxSpec, image: Image, plan: network.Plan, upper: str | None, workdir: str
+    ) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            "layers": image.layers,
+            "host": self.places(image),
+            "upper": upper,
+            "memory_disk": "1m" if upper else settings.memory_disk,
+            "shared_memory": settings.shared_memory,
+            "many_ids": self.ids.many,
+            "network": plan.message(),
+            "files": plan.files,
+            "hostname": HOSTNAME,
+            "workdir": workdir,
+            "lifetime": spec.timeout,
+            "limits": {
+                "memory": settings.memory,
+                "processes": settings.processes,
+                "file_size": settings.file_size,
+                "open_files": settings.open_files,
+                "disk_reserve": settings.disk_reserve if upper else 0,
+            },
+        }
+
+    def places(self, image: Image) -> list[dict[str, Any]]:
+        """The host's directories under this image."""
+        return hostimage.places_message() if image.host else []
+
+    def bury(self, upper: str) -> None:
+        """A writable layer nobody needs any more."""
+        self.state.discard(upper)
+        if self.launcher.alive:
+            self.launcher.sweep()
+
+    def sweep(self) -> list[str]:
+        """Remove what dead harnesses left, and images nobody can ask for any more; waits until it is gone."""
+        lines = self.state.collect()
+        if self.state.alone():
+            lines += self.images.prune()
+        self.launcher.ask("empty")
+        return lines
+
+    def revive(self) -> None:
+        """Another zygote after the last one died; sandboxes of the last one live on."""
+        self.launcher.close()
+        self.launcher = Launcher(self.ids, self.state.path, self.state.owner)
+        self.images = ImageStore(self.state, self.launcher)
+
+    def forget(self) -> None:
+        """In a forked copy of the process: it is the parent's."""
+        self.launcher.forget()
+        self.state.forget()
+
+    def close(self) -> None:
+        """Terminate what is left and let go."""
+        for sandbox in list(self._live):
+            sandbox.terminate()
+        self.launcher.close()
+        self.state.close()
+
+
+def _born(control: Any) -> int:
+    """Wait until the new sandbox says it is ready; returns the handle of its PID 1."""
+    handle = -1
+    ready = False
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    until = time.monotonic() + _START_SECONDS
+    try:
+        while handle < 0 or not ready:
+            if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+                raise SandboxStartError("local backend: a new sandbox does not answer")
+            message, descriptors = wire.receive(control)
+            if message is None:
+                raise SandboxStartError("local backend: the sandbox died while it was made")
+            if "error" in message:
+                raise SandboxStartError(f"local backend: {str(message['error'])[:500]}")
+            ready = ready or "ready" in message
+            if descriptors:
+                handle = descriptors[0]
+    except BaseException:
+        if handle >= 0:
+            os.close(handle)
+        raise
+    return handle

@@ -1,0 +1,135 @@
+"""The state directory: images, sandboxes' writable layers, and whose they are; cleans up after dead processes.
+
+<state>/<ids>/          one for each id map: files made under another would have other owners
+    images/  names/     what images there are (JSON), what they are called
+    layers/<id>/        read-only directory trees in overlay format, written once, renamed into place
+    run/<owner>/<n>/    the writable layer of a live sandbox
+    owners/<owner>      locked by the harness process that owns run/<owner>, for as long as it lives
+    trash/              on its way out
+    locks/              one image build at a time
+    mnt/                empty: sandboxes mount on it, each in a mount namespace of its own
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from cooperbench.errors import SandboxStartError
+from cooperbench.eval.backends.local.identity import Ids
+
+
+def default_directory() -> Path:
+    """Where state lives when nobody says: an environment variable, root's system place, the user's own."""
+    named = os.environ.get("COOPERBENCH_STATE_DIR")
+    if named:
+        return Path(named).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/cooperbench/local")
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(home) / "cooperbench" / "local"
+
+
+class State:
+    """One harness process's hold on the part of the state directory for one id map."""
+
+    def __init__(self, base: Path, ids: Ids) -> None:
+        self.path = base / ids.directory
+        self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            self._prepare(base, ids)
+            with self._collecting():
+                self._lock = _locked(self.path / "owners" / self.owner)
+                os.write(self._lock, json.dumps({"pid": os.getpid()}).encode())
+        except OSError as error:
+            raise SandboxStartError(
+                f"local backend: cannot use state directory {self.path}: {error.strerror}; "
+                "set COOPERBENCH_STATE_DIR to a writable place"
+            ) from error
+
+    def _prepare(self, base: Path, ids: Ids) -> None:
+        base.mkdir(parents=True, exist_ok=True, mode=0o711)
+        made = not self.path.exists()
+        self.path.mkdir(exist_ok=True, mode=0o700)
+        if made:
+            os.chown(self.path, *ids.root)
+        for name in ("images", "names", "owners", "locks"):
+            (self.path / name).mkdir(exist_ok=True, mode=0o700)
+
+    def close(self) -> None:
+        """Let go; what is still under ``run/<owner>`` is anybody's to collect."""
+        (self.path / "owners" / self.owner).unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def forget(self) -> None:
+        """In a forked copy of the process: the parent's lock is not ours to keep."""
+        os.close(self._lock)
+
+    def upper(self, number: int) -> str:
+        """Writable layer of this process's nth sandbox, relative to `path`."""
+        return f"run/{self.owner}/{number}"
+
+    def discard(self, upper: str) -> None:
+        """Out of the way, at once; the zygote empties the trash when it has time."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.path / upper, self.path / "trash" / upper.replace("/", "-"))
+
+    def collect(self) -> list[str]:
+        """Move what dead harnesses left into the trash; one line for each."""
+        lines = []
+        with self._collecting():
+            for owner in self._dead_owners():
+                left = self.path / "run" / owner.name
+                count = len(os.listdir(left)) if left.is_dir() else 0
+                if left.is_dir():
+                    self.discard(f"run/{owner.name}")
+                owner.unlink(missing_ok=True)
+                lines.append(
+                    f"local: {count} sandbox directories of process {owner.name.split('-')[0]}, which is gone"
+                )
+        return lines
+
+    def alone(self) -> bool:
+        """No other live harness uses this directory."""
+        with self._collecting():
+            self_and_dead = {self.owner, *(owner.name for owner in self._dead_owners())}
+            return {path.name for path in (self.path / "owners").iterdir()} <= self_and_dead
+
+    def _dead_owners(self) -> Iterator[Path]:
+        for owner in sorted((self.path / "owners").iterdir()):
+            if owner.name == self.owner:
+                continue
+            with contextlib.suppress(BlockingIOError, FileNotFoundError):
+                descriptor = _locked(owner, wait=False, create=False)
+                os.close(descriptor)
+                yield owner
+
+    @contextlib.contextmanager
+    def _collecting(self) -> Iterator[None]:
+        """Nobody comes or is collected meanwhile."""
+        with self.locked("owners"):
+            yield
+
+    @contextlib.contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Alone, among all processes and threads, with what goes by this name."""
+        descriptor = _locked(self.path / "locks" / name)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _locked(path: Path, *, wait: bool = True, create: bool = True) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
