@@ -13,6 +13,46 @@ if TYPE_CHECKING:
     from cooperbench.dataset.model import Dataset, Pair
 
 
+def prepare_flags(parser: argparse.ArgumentParser) -> None:
+    """What may follow `prepare`."""
+    parser.description = (
+        "Put a dataset in place: the published one from the Hugging Face Hub (pip install 'cooperbench[hub]';\n"
+        "HF_ENDPOINT and HF_TOKEN are honoured), or one from elsewhere. An interrupted download goes on where it\n"
+        "stopped; what is there already is replaced in one step, and only if it was checked."
+    )
+    parser.add_argument(
+        "--from", dest="source", metavar="SOURCE", help="a directory, a tar archive or a git URL"
+    )
+    parser.add_argument("--force", action="store_true", help="replace a dataset that is there")
+    parser.add_argument("--dataset-dir", metavar="DIR", help="where it goes (default: ./dataset)")
+    parser.add_argument("--json", action="store_true", help="the result as one JSON value on standard output")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress; only the result")
+    parser.set_defaults(action=_prepare, demo=False)
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from cooperbench.dataset.prepare import prepare
+    from cooperbench.report.escape import line
+
+    def tell(text: str) -> None:
+        print(line(text), file=sys.stderr, flush=True)
+
+    made = prepare(
+        places.dataset_dir(args) or places.DATASET,
+        source=args.source,
+        force=args.force,
+        progress=None if args.quiet else tell,
+    )
+    if args.json:
+        print(json.dumps(asdict(made), indent=2, default=str))
+    else:
+        what = "in place" if made.fresh else "already in place, intact"
+        print(line(f"{made.counts}, {made.files} files {what}: {made.root} (from {made.source})"))
+    return exits.DONE
+
+
 def tasks_flags(parser: argparse.ArgumentParser) -> None:
     """What may follow `tasks`."""
     flags.selection(parser)

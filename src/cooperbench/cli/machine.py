@@ -113,7 +113,9 @@ def _contract(backend: EvalBackend, image: str, tell: Callable[[list[str]], None
     for check in CHECKS:
         result = examine(check, Subject(backend, image))
         message = f": {result.message}" if result.message else ""
-        tell([f"{'ok ' if result.fine else 'BAD'}  {result.outcome:9}  {result.meaning}{message}"])
+        tell(
+            [f"{'ok ' if result.fine else 'BAD'}  {result.outcome:9}  {result.meaning.rstrip('.')}{message}"]
+        )
         results.append(result)
     return results
 

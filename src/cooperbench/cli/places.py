@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cooperbench import settings
 
+DATASET = Path("dataset")
 LOGS = Path("logs")
 
 
