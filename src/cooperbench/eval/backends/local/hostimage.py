@@ -26,8 +26,8 @@ _FROM_ETC = (
     "alternatives", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "ca-certificates.conf", "pki",
     "crypto-policies", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "python3", "perl", "pam.d",
     "pam.conf", "security", "login.defs", "shells", "services", "protocols", "rpc", "ethertypes",
-    "networks", "mime.types", "magic", "localtime", "timezone", "os-release", "debian_version", "lsb-
-    release", "redhat-release", "fedora-release", "alpine-release", "terminfo", "inputrc", "bash.bashrc",
+    "networks", "mime.types", "magic", "localtime", "timezone", "os-release", "debian_version", "lsb-release",
+    "redhat-release", "fedora-release", "alpine-release", "terminfo", "inputrc", "bash.bashrc",
     "profile", "profile.d", "locale.alias", "locale.conf", "fonts", "xml", "sgml", "java-*", "python3.*",
     "perl5", "default", "gai.conf", "host.conf",
 )
