@@ -19,7 +19,11 @@ from cooperbench.eval.backends.local.identity import Ids
 from cooperbench.eval.backends.local.inside import wire
 
 # The path goes by the environment: sandboxes can read PID 1's arguments, and are told nothing of the host.
-_START = "import os, sys; sys.path.insert(0, os.environ['CB'])\nfrom inside import zygote; zygote.main(int(sys.argv[1]))"
+_START = """import os, sys
+sys.path.insert(0, os.environ["CB"])
+from inside import zygote
+zygote.main(int(sys.argv[1]))
+"""
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C.UTF-8",
