@@ -96,7 +96,7 @@ def _nothing_left(subject: Subject) -> None:
     before = _holdings()
     for _ in range(4):
         _use_up(subject)
-    until = time.monotonic() + 5
+    until = time.monotonic() + subject.patience
     while True:
         after = _holdings()
         if all(has <= had for had, has in zip(before, after, strict=True)) or time.monotonic() > until:

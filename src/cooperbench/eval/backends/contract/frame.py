@@ -37,7 +37,7 @@ class Subject:
     """Makes a sandbox die from outside, behind the backend's back; None: it is terminated from another thread."""
     configured: ConfiguredImage | None = None
     patience: float = 5.0
-    """Seconds `terminate` may take."""
+    """Seconds `terminate` may take, and what it leaves behind to go away."""
     made: list[Sandbox] = field(default_factory=list)
     """Every sandbox of this subject, for whoever cleans up after a check that failed."""
 

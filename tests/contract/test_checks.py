@@ -1,0 +1,17 @@
+"""Every clause of the contract, on every backend there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from cooperbench.eval.backends.checks import CHECKS, Check, Subject, examine
+from tests.contract.conftest import Held
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
+def test_contract(held: Held, check: Check) -> None:
+    subject = Subject(held.backend, held.candidate.image)
+    result = examine(check, subject, held.candidate.gaps.get(check.name))
+    if result.outcome in ("skipped", "known gap"):
+        pytest.skip(f"{result.outcome}: {result.message}")
+    assert result.outcome == "kept", f"{check.meaning}\n{result.message}"
