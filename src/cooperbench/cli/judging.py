@@ -55,7 +55,6 @@ def _concurrency(group: argparse._ArgumentGroup, default: int) -> None:
 
 
 def _eval(args: argparse.Namespace) -> int:
-    from cooperbench import evaluate
     from cooperbench.cli.reporting import existing, report
     from cooperbench.errors import UsageError
     from cooperbench.report.terminal import choose, display
@@ -64,6 +63,8 @@ def _eval(args: argparse.Namespace) -> int:
     if not args.name:
         raise UsageError("which run? -n RUN; `cooperbench runs` lists them")
     existing(logs_dir, args.name)
+    from cooperbench import evaluate
+
     mode = choose(sys.stderr, quiet=args.quiet, plain=args.plain)
     started = time.monotonic()
     with display(mode, sys.stderr) as progress:
