@@ -41,10 +41,15 @@ class _BuiltIn:
 
 # The order is the order of preference for the default.
 _BUILT_IN: dict[str, _BuiltIn] = {
+    "docker": _BuiltIn(
+        "cooperbench.eval.backends.docker:DockerBackend",
+        "docker",
+        "cooperbench.eval.backends.docker.probe:fit_by_default",
+    ),
     "local": _BuiltIn("cooperbench.eval.backends.local:LocalBackend"),
 }
 
-_PLANNED = frozenset({"modal", "docker", "gcp"})
+_PLANNED = frozenset({"modal", "gcp"})
 """Documented names whose backends this release does not have; a row in the table above takes precedence."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")

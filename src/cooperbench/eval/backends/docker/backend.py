@@ -1,0 +1,89 @@
+"""The backend's door: settings in, sandboxes and images out; everything else is behind it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from cooperbench.errors import CooperBenchError, SandboxStartError
+from cooperbench.eval.backends.base import DEFAULT_WORKDIR, Recipe, SandboxSpec
+from cooperbench.eval.backends.docker import probe, recipes, sweep
+from cooperbench.eval.backends.docker.config import Settings, settings
+from cooperbench.eval.backends.docker.engine import Engine, EngineGone, Refused, connect
+from cooperbench.eval.backends.docker.images import Images, digest
+from cooperbench.eval.backends.docker.sandbox import DockerSandbox
+
+
+class DockerBackend:
+    """Sandboxes as containers of a Docker engine, or of one that speaks its language.
+
+    Nothing is looked for before the first sandbox or image is asked for. Safe to use from any thread.
+    """
+
+    def __init__(self, **given: Any) -> None:
+        self._given = dict(given)
+        if given:
+            settings(given)
+        self._lock = threading.Lock()
+        self._opened: tuple[Engine, Settings, Images] | None = None
+
+    def create_sandbox(self, image: str, timeout: int = 600, workdir: str = DEFAULT_WORKDIR) -> DockerSandbox:
+        """See `base.EvalBackend`."""
+        return self.create(SandboxSpec(image, timeout, workdir))
+
+    def create(self, spec: SandboxSpec) -> DockerSandbox:
+        """See `base.SpecBackend`."""
+        born = time.monotonic()
+        engine, chosen, images = self._open()
+        try:
+            images.ready(spec.image)
+            return DockerSandbox(engine, chosen, spec, born)
+        except (EngineGone, Refused) as problem:
+            raise SandboxStartError(str(problem)) from problem
+
+    def prepare_image(self, image: str, recipe: Recipe | None) -> str | None:
+        """See `base.ImageBackend`."""
+        engine, chosen, images = self._open()
+        try:
+            if recipe is not None:
+                recipes.prepare(engine, chosen, images, image, recipe)
+            return digest(images.ready(image))
+        except (EngineGone, Refused) as problem:
+            raise SandboxStartError(str(problem)) from problem
+
+    def sweep(self) -> list[str]:
+        """See `base.Sweeper`."""
+        return sweep.sweep(self._open()[0])
+
+    def close(self) -> None:
+        """See `base.Closable`."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None and opened[0].pid == os.getpid():
+            opened[0].close()
+
+    def diagnose(self) -> list[tuple[bool, str]]:
+        """See `base.Diagnosable`."""
+        try:
+            return probe.diagnose(self._open()[0])
+        except CooperBenchError as problem:
+            return [(False, str(problem))]
+
+    def settings(self) -> Settings:
+        """What was set: the arguments, else the table ``[backends.docker]``, else the defaults."""
+        from cooperbench.settings import backend_options
+
+        table: Mapping[str, Any] = backend_options("docker")
+        return settings({**table, **self._given})
+
+    def _open(self) -> tuple[Engine, Settings, Images]:
+        with self._lock:
+            # A connection is not for a forked copy of the process.
+            if self._opened is None or self._opened[0].pid != os.getpid():
+                chosen = self.settings()
+                engine = connect(chosen)
+                self._opened = engine, chosen, Images(engine, chosen)
+            return self._opened
