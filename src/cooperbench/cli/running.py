@@ -32,6 +32,10 @@ def run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--agent-timeout", type=flags.seconds, metavar="SECONDS", help="wall time for each agent"
     )
+    parser.add_argument("--no-messaging", action="store_true", help="the agents of a pair cannot talk")
+    # Earlier releases' flags: `run` says what became of them.
+    parser.add_argument("--redis", metavar="URL", help="not needed: messages travel through the harness")
+    parser.add_argument("--git", action="store_true", help="not part of this release")
     flags.selection(parser)
     _place_flags(parser)
     flags.judging(parser)
@@ -86,6 +90,9 @@ def _run(args: argparse.Namespace) -> int:
         agent_config=args.agent_config and Path(args.agent_config),
         force=args.force,
         auto_eval=not args.no_auto_eval,
+        messaging_enabled=not args.no_messaging,
+        redis_url=args.redis,
+        git_enabled=args.git,
         dataset_dir=places.dataset_dir(args),
         **({"agent_timeout": args.agent_timeout} if args.agent_timeout else {}),
     )
