@@ -99,14 +99,12 @@ class Trial:
         self._await(opening)
         for opened in opening:
             opened.result()
-        working = {submit(seat.work): seat for seat in self._seats}
+        working = {submit(partial(self._work_of, seat)): seat for seat in self._seats}
         late = self._await(list(working), spec.agent_timeout + GRACE)
         done: dict[Seat, Work] = {}
         for future, seat in working.items():
-            work = seat.expire() if future in late else None
-            done[seat] = work or self._result_of(future)
-            result = done[seat].result
-            self._bench.tell(AgentFinished(self._pair, seat.agent_id, result.status, result.cost))
+            expired = self._told(seat, seat.expire()) if future in late else None
+            done[seat] = expired or self._result_of(seat, future)
         return done
 
     def _await(self, futures: Sequence[Future[Any]], seconds: float | None = None) -> set[Future[Any]]:
@@ -130,7 +128,16 @@ class Trial:
                     raise error
         return open_
 
-    def _result_of(self, future: Future[Work | None]) -> Work:
+    def _work_of(self, seat: Seat) -> Work | None:
+        return self._told(seat, seat.work())
+
+    def _told(self, seat: Seat, work: Work | None) -> Work | None:
+        if work is not None:
+            result = work.result
+            self._bench.tell(AgentFinished(self._pair, seat.agent_id, result.status, result.cost))
+        return work
+
+    def _result_of(self, seat: Seat, future: Future[Work | None]) -> Work:
         """What an agent came to; a framework's failure is its status."""
         self._await([future])
         error = future.exception()
@@ -141,7 +148,9 @@ class Trial:
             return work
         if not isinstance(error, Exception):
             raise error
-        return Work(AgentResult(ERROR, error=describe(error)), Taken(b""), 0.0)
+        failed = Work(AgentResult(ERROR, error=describe(error)), Taken(b""), 0.0)
+        self._told(seat, failed)
+        return failed
 
     def _sandbox(self, seat: Seat) -> SandboxSpec:
         spec, task = self._bench.spec, self._task
