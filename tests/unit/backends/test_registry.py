@@ -148,6 +148,15 @@ def test_own_errors_of_a_factory_pass() -> None:
         backends.get_backend("mine")
 
 
+def test_settings_of_a_backend_are_its_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cooperbench.toml").write_text("[backends.mine]\nproject = 'p7'\n")
+    backends.register_backend("mine", NeedsArguments)
+    assert backends.get_backend("mine").project == "p7"  # type: ignore[attr-defined]
+    backends.register_backend("mine", Mine)
+    assert "could not be made with project from [backends.mine] of the settings" in refused("mine")
+
+
 # -------------------------------------------------------------------------------------------- paths
 
 
