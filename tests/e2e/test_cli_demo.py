@@ -249,7 +249,7 @@ def test_clean_leaves_nothing(cooperbench: Call) -> None:
         (["run", "-a", "gold"], "cooperbench prepare"),
         (["eval", "-n", "nope"], "no run 'nope'"),
         (["eval", "-n", "demo", "-s", "nope"], "nope"),
-        (["prepare", "--from", "nowhere", "--dataset-dir", "d"], "nowhere"),
+        (["prepare", "-q", "--from", "nowhere", "--dataset-dir", "d"], "nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -297,8 +297,15 @@ DATA = {"images", "pairs", "inputs", "timings", "dropped", "apply_status", "mess
 
 @pytest.mark.parametrize(
     "pattern",
-    ["config.json", "summary.json", "eval_summary.json", "*/*/*/*/result.json", "*/*/*/*/eval.json"]
-    + ["*/*/*/*/conversation.json", "*/*/*/*/*_traj.json"],
+    [
+        "config.json",
+        "summary.json",
+        "eval_summary.json",
+        "*/*/*/*/result.json",
+        "*/*/*/*/eval.json",
+        "*/*/*/*/conversation.json",
+        "*/*/*/*/*_traj.json",
+    ],
 )
 def test_the_page_on_results_explains_every_key(place: Path, pattern: str) -> None:
     page = (Path(__file__).parents[2] / "docs" / "results.md").read_text()

@@ -11,6 +11,8 @@ from cooperbench.cli import flags, places
 
 CONCURRENCY = 20
 EVAL_CONCURRENCY = 10
+HERE = "local"
+"""Where the demo runs without anybody's settings: it must work on any machine."""
 
 
 def run_flags(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +51,12 @@ def demo_flags(parser: argparse.ArgumentParser) -> None:
         "Two scripted agents a pair build features of the bundled tasks, talk, and are judged: the whole\n"
         "job, in sandboxes of this machine, without an account, a model or a container engine."
     )
-    parser.add_argument("-n", "--name", metavar="RUN", default="demo", help="the run's name (default: demo)")
-    parser.add_argument("--setting", default="coop", metavar="NAME", help="coop or solo (default: coop)")
+    parser.add_argument(
+        "-n",
+        "--name",
+        metavar="RUN",
+        help="the run's name (default: demo, or demo-BACKEND elsewhere than here)",
+    )
     _place_flags(parser)
     flags.judging(parser)
     flags.output(parser, progress=True)
@@ -81,6 +87,7 @@ def _run(args: argparse.Namespace) -> int:
     return _perform(
         args,
         name,
+        setting=args.setting,
         subset=args.subset,
         repo=args.repo,
         task_id=args.task,
@@ -99,13 +106,16 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    from cooperbench.cli.run_names import tidy
     from cooperbench.dataset import demo_dataset
 
     dataset = demo_dataset()
-    args.backend = args.backend or "local"
+    args.backend = args.backend or HERE
+    name = "demo" if args.backend == HERE else f"demo-{tidy(args.backend)}"
     return _perform(
         args,
-        args.name,
+        args.name or name,
+        setting="coop",
         subset="demo",
         agent="script",
         agent_config=dataset / "scripts",
@@ -128,7 +138,6 @@ def _perform(args: argparse.Namespace, name: str, **what: Any) -> int:
     with display(mode, sys.stderr, judging=what.get("auto_eval", True)) as progress:
         run(
             run_name=name,
-            setting=args.setting,
             backend=args.backend,
             logs_dir=logs_dir,
             concurrency=places.amount(args.concurrency, "concurrency", CONCURRENCY),

@@ -37,11 +37,12 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable
     return table
 
 
-def closing(title: str, rows: Sequence[TrialRow], seconds: float | None = None) -> Group:
+def closing(title: str, rows: Sequence[TrialRow], seconds: float | None = None, hint: str = "") -> Group:
     """The report at a run's end: trials or tasks, then the sums.
 
     Args:
         seconds: wall time, when known.
+        hint: what to do next.
     """
     counts = count(rows)
     parts: list[RenderableType] = []
@@ -50,6 +51,7 @@ def closing(title: str, rows: Sequence[TrialRow], seconds: float | None = None) 
     if len({row.task for row in rows}) > 1:
         parts += [tasks(rows), Text()]
     parts += [Text(line(title), style="bold"), *sums(counts, seconds)]
+    parts += [Text(line(hint), style="dim")] if hint else []
     return Group(*parts)
 
 
