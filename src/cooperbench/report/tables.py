@@ -30,7 +30,10 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for index, heading in enumerate(headings):
         table.add_column(
-            Text(heading), justify="right" if index in set(right) else "left", overflow="fold", no_wrap=False
+            Text(heading),
+            justify="right" if index in set(right) else "left",
+            overflow="fold",
+            no_wrap=index == 0,  # names come first, and are looked for
         )
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(line(cell)) for cell in row))
