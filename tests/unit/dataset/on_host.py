@@ -7,6 +7,7 @@ they take no override, so that nothing under judgement can give them one.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,10 +48,10 @@ class HostTask:
         self.build.mkdir()
         for name in ("build.sh", "runner.sh"):
             (self.build / name).write_text(self._moved((task.path / name).read_text()))
-        (self.build / "repo").symlink_to(task.path / "repo")
-        (place / "patches" / "empty").touch()
-        self._run(["sh", "-c", f"cp -RL {self.build}/repo {self.build}/copy; rm {self.build}/repo"])
-        (self.build / "copy").rename(self.build / "repo")
+        shutil.copytree(task.path / "repo", self.build / "repo")
+        # Installing a wheel leaves such directories behind; no image may hold them.
+        (self.build / "repo" / "tests" / "__pycache__").mkdir(exist_ok=True)
+        (self.build / "repo" / "tests" / "__pycache__" / "x.cpython-311.pyc").write_bytes(place.name.encode())
         self._run(["sh", str(self.build / "build.sh")])
 
     def _moved(self, script: str) -> str:
