@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 
 from cooperbench.agents.base import LIMITS_EXCEEDED, Agent, AgentResult, Assignment, Mailbox
@@ -110,17 +109,11 @@ class Seat:
         if self._bus is not None:
             mailbox = own = self._bus.mailbox(self.agent_id)
             relay = Relay(sandbox, own) if self._relayed else None
-        output = self.assignment.output_dir
-        if output is not None:
-            output.mkdir(parents=True, exist_ok=True)
         if relay is not None:
             relay.start()
         try:
             return self.agent.run(self.assignment, sandbox, mailbox)
         finally:
-            if output is not None:
-                with suppress(OSError):
-                    output.rmdir()  # most agents have nothing to put there
             if relay is not None:
                 relay.stop()
             if self._bus is not None:

@@ -5,7 +5,7 @@ What is written is complete or not there: the result goes to disk last.
 
 from __future__ import annotations
 
-import secrets
+import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -57,7 +57,7 @@ class Trial:
         self._pair = directory.pair
         self._started_at = datetime.now(UTC)
         self._begun = time.monotonic()
-        self._run_id = secrets.token_hex(4)
+        self._run_id = f"{random.getrandbits(32):08x}"
         assignments = _assignments(bench.spec, task, directory)
         alone = len(assignments) < 2 or not bench.spec.messaging
         self._bus = None if alone else Bus([assignment.agent_id for assignment in assignments])
