@@ -105,7 +105,7 @@ class Engine:
     def _buried(self, number: int, upper: str | None, helper: network.Helper | None) -> None:
         self._live.pop(number, None)
         if helper:
-            helper.gone()
+            helper.end()
         if upper:
             self.bury(upper)
 

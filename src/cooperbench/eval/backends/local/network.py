@@ -41,7 +41,6 @@ NEVER = (
 """Private, shared, link-local, benchmarking, multicast, reserved. There is no IPv6 in a sandbox's open network."""
 _DNS = "10.0.2.3"
 _ATTACH_SECONDS = 20.0
-_FAREWELL_SECONDS = 5.0
 _REMEDY = "install slirp4netns (apt install slirp4netns), or give the sandbox network 'none'"
 
 
@@ -150,7 +149,7 @@ class Helper:
                 else:
                     self._process = _pasta(program, namespaces, lifeline, told, said)
             if not _heard(ready):
-                self._end()
+                self.end()
                 words = os.pread(said, 4096, 0).decode("utf-8", "replace").strip().splitlines()
                 raise SandboxStartError(
                     f"local backend: network 'open': {program}: {words[-1] if words else 'no word from it'}"
@@ -158,14 +157,8 @@ class Helper:
         finally:
             wire.close_all([ready, said])
 
-    def gone(self) -> None:
-        """Wait for its end; its sandbox is dead, so it is near."""
-        try:
-            self._process.wait(_FAREWELL_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._end()
-
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Its sandbox is dead, so it is about to go; no need to wait for it."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
