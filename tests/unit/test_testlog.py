@@ -32,6 +32,7 @@ def numbers(found: Counts) -> tuple[int, int, int, int]:
         ("pytest_plain", "pytest", (6, 0, 0, 3)),
         ("pytest_deselect", "pytest", (3, 0, 0, 0)),
         ("pytest_none", "pytest", (0, 0, 0, 0)),
+        ("pytest_collect", "pytest", (0, 0, 0, 0)),
         ("pytest_v_fail", "pytest", (8, 1, 2, 2)),
         ("pytest_q", "pytest", (6, 0, 0, 2)),
         ("pytest_q_fail", "pytest", (2, 1, 2, 0)),
@@ -105,6 +106,16 @@ def test_sessions_are_summed_also_of_different_frameworks() -> None:
     assert (found.sessions, found.passed) == (2, 6)
     found = counts(log("pytest_v") + log("jest_allfail") + log("unittest_v_fail"))
     assert (found.framework, numbers(found)) == ("pytest+unittest+jest", (7, 2, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "told", [b"3/8 tests collected (5 deselected)", b"no tests collected (8 deselected)"]
+)
+def test_tests_that_are_only_listed_are_no_contradiction(told: bytes) -> None:
+    listing = log("pytest_collect").replace(b"8 tests collected", told)
+    assert told in listing
+    found = counts(listing + log("pytest_v"))
+    assert (found.passed, found.problem) == (6, None)
 
 
 def test_a_session_that_is_lost_among_whole_ones_is_told() -> None:

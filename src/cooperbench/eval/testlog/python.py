@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from cooperbench.eval.testlog.session import Session, tally
 
 HEADER = re.compile(rb"={3,} test session starts(?: \(.*\))? ={3,}")
 _SUMMARY = re.compile(
-    rb"(=+ )?((?:\d{1,9} [a-z ]+|no tests ran)(?:, \d{1,9} [a-z ]+)*) in \d[\d.]* ?s(?:econds)?(?: \([\w:, ]+\))?( =+)?"
+    rb"(=+ )?((?:\d{1,9} [a-z ]+|no tests ran|(?:[\d/]{1,19}|no) tests? collected(?: \(\d+ deselected\))?)"
+    rb"(?:, \d{1,9} [a-z ]+)*) in \d[\d.]* ?s(?:econds)?(?: \([\w:, ]+\))?( =+)?"
 )
 _REPORT = re.compile(rb"={3,} .+ ={3,}")
 _COLLECTED = re.compile(rb"(?:.*collecting \.\.\. ?)?collected (\d{1,9}) items?(.*)")
@@ -96,7 +97,7 @@ class Pytest:
         if framed and self._nested:
             self._nested -= 1
         elif framed and (self._headed or self._truncated):
-            session = self._judged(tally(summary.group(2)))
+            session = self._judged(summary.group(2))
             if self._last is None:
                 self._last = session
             elif replace(self._last, problem=None) != replace(session, problem=None):
@@ -104,18 +105,19 @@ class Pytest:
             self._headed = True
             self._forget()
         elif not framed and not self.open:
-            session = replace(self._judged(tally(summary.group(2))), weak=not self._seen)
+            session = replace(self._judged(summary.group(2)), weak=not self._seen)
             self._end()
             self._begin(headed=False)
             self._found.append(session)
 
-    def _judged(self, words: Mapping[str, int]) -> Session:
-        get = words.get
+    def _judged(self, summary: bytes) -> Session:
+        get = tally(summary).get
         passed, skipped = get("passed", 0) + get("xpassed", 0), get("skipped", 0) + get("xfailed", 0)
         failed = get("failed", 0) + get("subtests failed", 0) + get("subtest failed", 0)
         errors = get("error", 0) + get("errors", 0)
         # A run that fails is a fail: only what claims to have passed has to prove it.
-        problem = None if failed or errors else self._doubt(passed, skipped)
+        listed = b" collected" in summary and not passed  # --collect-only
+        problem = None if failed or errors or listed else self._doubt(passed, skipped)
         return Session("pytest", passed, failed, errors, skipped, problem)
 
     def _doubt(self, passed: int, skipped: int) -> str | None:
