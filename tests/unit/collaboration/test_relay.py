@@ -75,14 +75,8 @@ def test_a_conversation(team: Team, by: str) -> None:
 @pytest.mark.parametrize("by", SHELLS)
 def test_wrong_usage_and_refusals(team: Team, by: str) -> None:
     team.start()
-    for argv in (
-        (),
-        ("dance",),
-        ("send", "agent2"),
-        ("send", "a b", "x"),
-        ("inbox", "--wait", "x"),
-        ("send", "agent2", ""),
-    ):
+    wrong = "", "dance", "send agent2", "send agent/2 x", "inbox --wait x", "who else"
+    for argv in (*(words.split() for words in wrong), ["send", "agent2", ""]):
         done = team.coop("agent1", *argv, by=by)
         assert done.returncode == 2, argv
         assert b"coop --help" in done.stderr
@@ -188,7 +182,8 @@ def test_a_hostile_spool_does_not_stop_the_harness(team: Team) -> None:
     team.start()
     mess = (
         "cd /var/spool/coop; echo junk >ready/junk; ln -s /etc/passwd ready/aaaaaaaaaa; mkdir ready/bbbbbbbbbb; "
-        "ln -s /nowhere ready/cccccccccc; head -c 300000 /dev/urandom >work/big; ln -s /var/spool/coop/work/big ready/dd; "
+        "ln -s /nowhere ready/cccccccccc; head -c 300000 /dev/urandom >work/big; "
+        "ln -s /var/spool/coop/work/big ready/dd; "
         "echo 1<>bell"
     )
     shell.run(team.boxes["agent1"], ["sh", "-c", mess])
