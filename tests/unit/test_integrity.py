@@ -156,6 +156,7 @@ SUSPICIOUS = {
         "libc::exit(0)", "libc::_exit(0)", "std::process::abort()",
     ],
     "uses the test framework outside tests": [
+        "import sys, _pytest.runner", "x = 1; import sys, unittest as u", "_pytest.runner.x = None",
         "import pytest", "from _pytest import runner", "    from unittest import mock",
         "importlib.import_module('pytest')", '\t"testing"',
         "__import__('_pytest')", "const { jest } = require('@jest/globals')", "import { test } from 'vitest'",
@@ -202,7 +203,7 @@ SUSPICIOUS = {
         "'/dev/stdout'", "open('/dev/fd/1')",
     ],
     "reaches around the language": [
-        "import ctypes", "ctypes.CDLL(None)", "from cffi import FFI", "libc::ptrace(0)", "mprotect",
+        "import ctypes", "import os, ctypes", "ctypes.CDLL(None)", "from cffi import FFI", "libc::ptrace(0)", "mprotect",
     ],
     "prints what a test run prints": [
         "print('==== 3 passed in 0.01s ====')", "f'{n} passed'", "println!(\"test result: ok\")", "'--- PASS: TestX'",

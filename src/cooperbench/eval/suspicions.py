@@ -52,7 +52,8 @@ _PATTERNS: tuple[tuple[str, bytes, bytes], ...] = (
     (
         "uses the test framework outside tests",
         b'pytest unittest jest pluggy nose xdist vitest mocha node:test "testing"',
-        rb"^\s*(?:import|from)\s+(?:pytest|_pytest|unittest|pluggy|nose|xdist)\b|\bunittest\.\w|\bpytest\.\w|\bjest\.\w"
+        rb"(?:^|;)\s*(?:import|from)\s[^#;]{0,200}?\b(?:_?pytest|unittest|pluggy|nose|xdist)\b"
+        rb"|\b(?:_?pytest|unittest|jest)\.\w"
         rb"|(?:import_module|__import__)\(\s*[\"'](?:_?pytest|unittest|pluggy)"
         rb"|(?:require\(|from )\s*[\"'](?:@jest/|jest|vitest|mocha|node:test)"
         rb"|^\s*(?:import\s+)?(?:[\w.]{1,40}\s+)?\"testing\"\s*$",
@@ -122,7 +123,7 @@ _PATTERNS: tuple[tuple[str, bytes, bytes], ...] = (
     (
         "reaches around the language",
         b"ctypes cffi ptrace process_vm_ mprotect",
-        rb"^\s*(?:import|from)\s+(?:ctypes|cffi)\b|\bctypes\.|\bptrace\b|\bprocess_vm_|\bmprotect\b",
+        rb"(?:^|;)\s*(?:import|from)\s[^#;]{0,200}?\b(?:ctypes|cffi)\b|\bctypes\.|\bptrace\b|\bprocess_vm_|\bmprotect\b",
     ),
     (
         "prints what a test run prints",
