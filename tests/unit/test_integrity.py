@@ -203,7 +203,8 @@ SUSPICIOUS = {
         "'/dev/stdout'", "open('/dev/fd/1')",
     ],
     "reaches around the language": [
-        "import ctypes", "import os, ctypes", "ctypes.CDLL(None)", "from cffi import FFI", "libc::ptrace(0)", "mprotect",
+        "import ctypes", "import os, ctypes", "ctypes.CDLL(None)", "from cffi import FFI", "libc::ptrace(0)",
+        "mprotect",
     ],
     "prints what a test run prints": [
         "print('==== 3 passed in 0.01s ====')", "f'{n} passed'", "println!(\"test result: ok\")", "'--- PASS: TestX'",
