@@ -4,6 +4,7 @@
 set -eu
 
 cd /workspace/repo
+git reset -q --hard
 for patch in /patches/agent.*; do
     git apply --3way --whitespace=nowarn --exclude='tests/*' "$patch"
 done

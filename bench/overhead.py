@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -143,7 +144,8 @@ def show(cases: list[Case]) -> None:
         print(row(case.pair.name, case.setting, *(f"{number:.0f}" for number in numbers), quickest))
     worst = max(case.overhead for case in cases)
     verdict = "held" if worst <= AIM_MS else "missed"
-    print(f"\nworst median difference {worst:.0f} ms; aim {AIM_MS} ms: {verdict}")
+    load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+    print(f"\nworst median difference {worst:.0f} ms; aim {AIM_MS} ms: {verdict} (load {load})")
 
 
 def figures(case: Case) -> dict[str, object]:

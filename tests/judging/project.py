@@ -100,7 +100,7 @@ cp -R /build/repo /workspace/repo
 cp /build/runner.sh /usr/local/bin/runner.sh
 chmod 755 /usr/local/bin/runner.sh
 mkdir -p /opt/site
-cp -R /build/site/. /opt/site
+[ ! -d /build/site ] || cp -R /build/site/. /opt/site
 path=$(python3 -c 'import sysconfig; print(sysconfig.get_paths(scheme="posix_local")["purelib"])' 2>/dev/null) || path=
 for folder in "$path" /usr/local/lib/python3*/dist-packages /usr/local/lib/python3*/site-packages; do
     [ -w "$folder" ] && echo /opt/site >"$folder/site.pth" && break
@@ -181,6 +181,6 @@ def copy_pytest(target: Path) -> None:
     """pytest and what it needs, as this test run has them; all pure Python."""
     for name in ("pytest", "pluggy", "iniconfig", "packaging", "pygments"):
         for file in metadata.files(name) or ():
-            if file.suffix == ".py" and ".." not in file.parts:
+            if ".." not in file.parts and (file.suffix == ".py" or file.name in ("METADATA", "entry_points.txt")):
                 (target / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(str(file.locate()), target / file)

@@ -27,8 +27,8 @@ class Attack:
 
 
 def code(text: str) -> dict[str, bytes]:
-    """The attack sits in the module that the hidden tests import."""
-    return {"sums.py": BASE["sums.py"] + text.encode()}
+    """The attack sits in the module that the hidden tests import, where no other feature writes."""
+    return {"sums.py": text.encode() + BASE["sums.py"]}
 
 
 SUMMARY = "============================== 1 passed in 0.01s ==============================="
@@ -231,6 +231,7 @@ def test_no_forged_pass_is_silent(attack: Attack, judged: Judge, project: Projec
     judgement = judged({1: patch, 2: project.gold(2)}, task_id=attack.task_id, judging=Judging(timeout=8))
     verdict = judgement.verdict
     first = verdict.results[0]
+    assert verdict.merge.status in ("clean", "unknown", "missing_input"), "the attack did not even run"
     if attack.expect == FAIL:
         assert not first.passed, (verdict.reason, verdict.integrity, judgement.logs.get("tests.f1.log"))
         assert not verdict.passed

@@ -11,7 +11,7 @@ from tests.judging.project import BASE, DIV, GOLD, SUB, Judge, Project
 
 def test_gold_of_both_passes(judged: Judge, project: Project) -> None:
     verdict = judged({1: project.gold(1), 2: project.gold(2)}).verdict
-    assert verdict.passed, verdict
+    assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
     assert verdict.merge.status == "clean"
     assert verdict.apply_status == {"agent1": "applied", "agent2": "applied"}
     assert [(r.feature_id, r.tests_passed, r.tests_failed, r.exit_code) for r in verdict.results] == [
@@ -142,7 +142,7 @@ def test_a_patch_with_a_blank_last_context_line(judged: Judge, project: Project)
 """
     assert SUB.splitlines()[-1] in patch
     verdict = judged({0: patch}, features=(1,)).verdict
-    assert verdict.passed, verdict
+    assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
 
 
 def test_solo(judged: Judge, project: Project) -> None:

@@ -12,13 +12,14 @@ from tests.judging.project import GOLD, Judge, Project, lay_out
 
 
 def with_code(code: bytes) -> dict[str, bytes]:
-    return {"sums.py": GOLD[1]["sums.py"] + code}
+    """Feature 1 done, and `code` run when the module is imported, where no other feature writes."""
+    return {"sums.py": code + GOLD[1]["sums.py"]}
 
 
 @pytest.mark.parametrize("task_id", [1, 2])
 def test_both_frameworks(judged: Judge, project: Project, task_id: int) -> None:
     verdict = judged({1: project.gold(1), 2: project.gold(2)}, task_id=task_id).verdict
-    assert verdict.passed, verdict
+    assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
     assert verdict.results[0].framework == {1: "pytest", 2: "unittest"}[task_id]
     assert not judged({1: b"", 2: project.gold(2)}, task_id=task_id).verdict.passed
 
@@ -46,7 +47,7 @@ if os.path.exists("/tmp/alive"):
     os.truncate("/tmp/alive", 0)
 """
     verdict = judged({1: project.patch(with_code(code)), 2: project.gold(2)}).verdict
-    assert verdict.passed, verdict
+    assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
 
 
 def test_huge_output_is_capped_and_judged(judged: Judge, project: Project) -> None:
@@ -74,7 +75,7 @@ open("left/over", "w").close(); open("build2", "w").close(); open("sums.tmp", "w
 open("tests/test_add.py", "w").close()
 """
     verdict = judged({1: project.patch(with_code(code)), 2: project.gold(2)}, dataset=dataset).verdict
-    assert verdict.passed, verdict
+    assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
 
 
 def test_hooks_and_filters_of_the_repository_do_not_run(
@@ -116,7 +117,7 @@ git replace HEAD later || true
 """
     dataset = lay_out(tmp_path / "history", project, extra)
     verdict = judged({1: project.gold(1), 2: project.gold(2)}, dataset=dataset).verdict
-    assert verdict.passed, verdict
+    assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_no_test_ran_is_no_pass(tmp_path: Path, judged: Judge, project: Project)
     for task_id in (1, 2):
         verdict = judged({1: project.gold(1), 2: project.gold(2)}, task_id=task_id, dataset=dataset).verdict
         assert not verdict.passed
-        assert "no test" in verdict.results[0].reason or "log" in verdict.results[0].reason
+        assert "no summary" in verdict.results[0].reason or "no test ran" in verdict.results[0].reason
 
 
 def test_tests_of_an_agent_do_not_collide_with_the_hidden_ones(judged: Judge, project: Project) -> None:
@@ -156,7 +157,7 @@ def test_tests_of_an_agent_do_not_collide_with_the_hidden_ones(judged: Judge, pr
         "tests/test_div.py": b"broken(",
     }
     verdict = judged({1: project.patch(own), 2: project.gold(2)}).verdict
-    assert verdict.passed, verdict
+    assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
     assert set(verdict.dropped["agent1"]) == {"tests/test_sub.py", "tests/test_div.py"}
 
 

@@ -132,12 +132,12 @@ def test_a_verdict_of_coop_counts_both_suites(coop: Ran) -> None:
         assert verdict["integrity"] == [], name
         assert verdict["apply_status"] == {"agent1": "applied", "agent2": "applied"}, name
         if verdict["passed"]:
-            assert all(result["tests_passed"] > 100 for result in verdict["results"]), name
-            assert all(result["tests_failed"] == 0 for result in verdict["results"]), name
+            assert all(result["tests_passed"] > 100 for result in results(verdict)), name
+            assert all(result["tests_failed"] == 0 for result in results(verdict)), name
 
 
 def test_solo_passes_every_pair(solo: Ran) -> None:
-    failed = {name: verdict["results"] for name, verdict in solo.verdicts().items() if not verdict["passed"]}
+    failed = {name: verdict["reason"] for name, verdict in solo.verdicts().items() if not verdict["passed"]}
     assert failed == {}
     expect_totals(solo, passed=sum(PAIRS.values()), failed=0)
 
@@ -174,6 +174,10 @@ def expect_totals(run: Ran, *, passed: int, failed: int) -> None:
     assert {key: judged[key] for key in expected} == expected
 
 
+def results(verdict: dict[str, Any]) -> list[dict[str, Any]]:
+    return [verdict["feature1"], verdict["feature2"]]
+
+
 def directory(task: str) -> str:
     """How the published report writes a task."""
     repo, number = task.split("/")
@@ -195,9 +199,7 @@ def print_costs(runs: dict[str, Ran], bare: dict[str, float]) -> None:
     for setting, run in runs.items():
         verdicts = run.verdicts()
         tested = [
-            name
-            for name, verdict in verdicts.items()
-            if any(row["tests_total"] for row in verdict["results"])
+            name for name, verdict in verdicts.items() if any(row["tests_total"] for row in results(verdict))
         ]
         by_hand = sum(bare[name.rpartition("/")[0]] for name in tested)
         passed = sum(verdict["passed"] for verdict in verdicts.values())

@@ -43,15 +43,29 @@ def get_agent(name: str) -> Agent:
     Raises:
         UsageError: no such agent, or what the name leads to is not one. MissingExtra: its framework is missing.
     """
+    return agent_factory(name)()
+
+
+def agent_factory(name: str) -> Callable[[], Agent]:
+    """What makes agents of that name: looked up once, called once for every agent of a run.
+
+    Raises:
+        UsageError, MissingExtra: as `get_agent`.
+    """
+    factory = _found(name)
+    return lambda: _made(name, factory)
+
+
+def _found(name: str) -> Callable[[], Any]:
     _import_external()
     if name in _registered:
-        return _made(name, _registered[name])
+        return _registered[name]
     if name in _BUILT_IN:
-        return _made(name, _resolve(_BUILT_IN[name], f"agent {name!r}"))
+        return _resolve(_BUILT_IN[name], f"agent {name!r}")
     if (entry := _entry_points().get(name)) is not None:
-        return _made(name, _resolve(entry.value, f"entry point {name!r} ({entry.value})"))
+        return _resolve(entry.value, f"entry point {name!r} ({entry.value})")
     if ":" in name:
-        return _made(name, _resolve(name, f"agent {name!r}"))
+        return _resolve(name, f"agent {name!r}")
     note = "is not part of this release" if name in _PLANNED else "is unknown"
     raise UsageError(
         f"agent {name!r} {note}; there is {', '.join(list_agents())}, and your own as 'package.module:Class'"

@@ -11,8 +11,12 @@ DATASET = Path("dataset")
 LOGS = Path("logs")
 
 
-def dataset_dir(args: argparse.Namespace) -> Path | None:
-    """The dataset's directory; None for ``./dataset``."""
+def dataset_dir(args: argparse.Namespace, recorded: object = None) -> Path | None:
+    """The dataset's directory; None for ``./dataset``.
+
+    Args:
+        recorded: where a run says its dataset was; holds, if it is still there, unless a flag says otherwise.
+    """
     if args.demo:
         from cooperbench.dataset import demo_dataset
         from cooperbench.errors import UsageError
@@ -20,6 +24,8 @@ def dataset_dir(args: argparse.Namespace) -> Path | None:
         if args.dataset_dir is not None:
             raise UsageError("--demo and --dataset-dir each name a dataset; give one of them")
         return demo_dataset()
+    if args.dataset_dir is None and isinstance(recorded, str) and Path(recorded).is_dir():
+        return Path(recorded)
     return _path(args.dataset_dir or settings.load().text("dataset_dir"))
 
 

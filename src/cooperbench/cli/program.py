@@ -83,7 +83,10 @@ def _perform(argv: list[str]) -> int:
     if not hasattr(args, "action"):
         parser.print_help()
         return exits.USAGE
-    return int(args.action(args))
+    from cooperbench.cli.logged import warnings_told
+
+    with warnings_told():
+        return int(args.action(args))
 
 
 def _parser(wanted: str | None) -> argparse.ArgumentParser:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cooperbench.cli import exits
+from cooperbench.cli.places import LOGS
 from cooperbench.report.rows import Outcome, TrialRow, count, explain
 from cooperbench.runs import RunDirectory, TrialDirectory
 from cooperbench.runs.totals import expected, standing
@@ -101,6 +103,15 @@ def run_names(logs_dir: Path) -> list[str]:
         return []
 
 
+def _next(logs_dir: Path, run: RunRows) -> str:
+    """The command that explains one trial; of several, one that did not pass."""
+    if not run.rows:
+        return ""
+    row = next((row for row in run.rows if row.outcome != "passed"), run.rows[0])
+    elsewhere = "" if logs_dir == LOGS else f" --log-dir {shlex.quote(str(logs_dir))}"
+    return f"one trial in full: cooperbench show {run.name} {row.name}{elsewhere}"
+
+
 def report(args: argparse.Namespace, logs_dir: Path, name: str, seconds: float | None = None) -> int:
     """Print the report on a whole run; returns the exit code it deserves.
 
@@ -118,5 +129,8 @@ def report(args: argparse.Namespace, logs_dir: Path, name: str, seconds: float |
         from cooperbench.report.console import console
         from cooperbench.report.tables import closing, show
 
-        show(console(sys.stdout, plain=args.plain), closing(f"run {name}", run.rows, seconds))
+        show(
+            console(sys.stdout, plain=args.plain),
+            closing(f"run {name}", run.rows, seconds, _next(logs_dir, run)),
+        )
     return exits.INCOMPLETE if counts.errors or counts.pending else exits.DONE

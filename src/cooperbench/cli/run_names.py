@@ -23,10 +23,10 @@ def run_name(
     task_id: int | None = None,
 ) -> str:
     """``<setting>-<agent>[-<model>][-<subset>][-<repo>][-<task>]``, fit to be a directory's name."""
-    parts = [setting, _SHORT.get(agent, _tidy(agent.rpartition(":")[2]))]
+    parts = [setting, _SHORT.get(agent, tidy(agent.rpartition(":")[2]))]
     parts += [_model(model)] if model else []
-    parts += [_tidy(subset)] if subset else []
-    parts += [_tidy(repo.removesuffix("_task").replace("_", "-"))] if repo else []
+    parts += [tidy(subset)] if subset else []
+    parts += [tidy(repo.removesuffix("_task").replace("_", "-"))] if repo else []
     parts += [str(task_id)] if task_id is not None else []
     return "-".join(part for part in parts if part)
 
@@ -38,5 +38,6 @@ def _model(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", short.lower()).strip("-")
 
 
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
+    """The text with whatever does not belong into a directory's name replaced."""
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")

@@ -11,6 +11,8 @@ from cooperbench.cli import flags, places
 
 CONCURRENCY = 20
 EVAL_CONCURRENCY = 10
+HERE = "local"
+"""Where the demo runs without anybody's settings: it must work on any machine."""
 
 
 def run_flags(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +34,10 @@ def run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--agent-timeout", type=flags.seconds, metavar="SECONDS", help="wall time for each agent"
     )
+    parser.add_argument("--no-messaging", action="store_true", help="the agents of a pair cannot talk")
+    # Earlier releases' flags: `run` says what became of them.
+    parser.add_argument("--redis", metavar="URL", help="not needed: messages travel through the harness")
+    parser.add_argument("--git", action="store_true", help="not part of this release")
     flags.selection(parser)
     _place_flags(parser)
     flags.judging(parser)
@@ -45,8 +51,12 @@ def demo_flags(parser: argparse.ArgumentParser) -> None:
         "Two scripted agents a pair build features of the bundled tasks, talk, and are judged: the whole\n"
         "job, in sandboxes of this machine, without an account, a model or a container engine."
     )
-    parser.add_argument("-n", "--name", metavar="RUN", default="demo", help="the run's name (default: demo)")
-    parser.add_argument("--setting", default="coop", metavar="NAME", help="coop or solo (default: coop)")
+    parser.add_argument(
+        "-n",
+        "--name",
+        metavar="RUN",
+        help="the run's name (default: demo, or demo-BACKEND elsewhere than here)",
+    )
     _place_flags(parser)
     flags.judging(parser)
     flags.output(parser, progress=True)
@@ -77,6 +87,7 @@ def _run(args: argparse.Namespace) -> int:
     return _perform(
         args,
         name,
+        setting=args.setting,
         subset=args.subset,
         repo=args.repo,
         task_id=args.task,
@@ -86,19 +97,25 @@ def _run(args: argparse.Namespace) -> int:
         agent_config=args.agent_config and Path(args.agent_config),
         force=args.force,
         auto_eval=not args.no_auto_eval,
+        messaging_enabled=not args.no_messaging,
+        redis_url=args.redis,
+        git_enabled=args.git,
         dataset_dir=places.dataset_dir(args),
         **({"agent_timeout": args.agent_timeout} if args.agent_timeout else {}),
     )
 
 
 def _demo(args: argparse.Namespace) -> int:
+    from cooperbench.cli.run_names import tidy
     from cooperbench.dataset import demo_dataset
 
     dataset = demo_dataset()
-    args.backend = args.backend or "local"
+    args.backend = args.backend or HERE
+    name = "demo" if args.backend == HERE else f"demo-{tidy(args.backend)}"
     return _perform(
         args,
-        args.name,
+        args.name or name,
+        setting="coop",
         subset="demo",
         agent="script",
         agent_config=dataset / "scripts",
@@ -121,7 +138,6 @@ def _perform(args: argparse.Namespace, name: str, **what: Any) -> int:
     with display(mode, sys.stderr, judging=what.get("auto_eval", True)) as progress:
         run(
             run_name=name,
-            setting=args.setting,
             backend=args.backend,
             logs_dir=logs_dir,
             concurrency=places.amount(args.concurrency, "concurrency", CONCURRENCY),

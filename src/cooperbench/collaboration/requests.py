@@ -54,6 +54,8 @@ def read_call(output: bytes) -> Call:
         if line.startswith(b"!"):
             gone.add(name.decode("ascii"))
             continue
+        if not encoded:
+            continue
         try:
             requests[name.decode("ascii")] = base64.b64decode(encoded, validate=True)
         except binascii.Error:

@@ -148,9 +148,9 @@ def _recipe(task: Path, settings: DatasetSettings) -> Recipe | None:
 
 
 def _directories(path: Path) -> list[Path]:
-    """The directories in `path` that are not hidden."""
+    """The directories in `path` that are not hidden, in one order: of two faults always the same is named."""
     try:
-        return [entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.is_dir()]
+        return sorted(entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.is_dir())
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}") from error
 

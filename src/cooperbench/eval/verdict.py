@@ -306,7 +306,7 @@ def _feature(facts: _Facts, name: str, feature: int, log: bytes, limit: int) -> 
             f", {counts.failed} failed" if counts.failed else ""
         )
     elif not counts.consistent:
-        reason = f"the log contradicts itself: {counts.problem}"
+        reason = counts.problem or "the log contradicts itself"
     elif counts.failed or counts.errors:
         reason = f"{counts.failed + counts.errors} tests failed"
     elif not counts.passed:

@@ -126,7 +126,9 @@ def frequency(per_second: float | None) -> str:
 
 
 def dollars(cost: float | None) -> str:
-    """``$0.1234`` below a dollar, ``$12.34`` above; a dash when unknown."""
+    """``$0`` for nothing, ``$0.1234`` below a dollar, ``$12.34`` above; a dash when unknown."""
     if cost is None:
         return "-"
+    if cost == 0:
+        return "$0"
     return f"${cost:.4f}" if cost < 1 else f"${cost:,.2f}"

@@ -30,18 +30,22 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for index, heading in enumerate(headings):
         table.add_column(
-            Text(heading), justify="right" if index in set(right) else "left", overflow="fold", no_wrap=False
+            Text(heading),
+            justify="right" if index in set(right) else "left",
+            overflow="fold",
+            no_wrap=index == 0,  # names come first, and are looked for
         )
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(line(cell)) for cell in row))
     return table
 
 
-def closing(title: str, rows: Sequence[TrialRow], seconds: float | None = None) -> Group:
+def closing(title: str, rows: Sequence[TrialRow], seconds: float | None = None, hint: str = "") -> Group:
     """The report at a run's end: trials or tasks, then the sums.
 
     Args:
         seconds: wall time, when known.
+        hint: what to do next.
     """
     counts = count(rows)
     parts: list[RenderableType] = []
@@ -50,6 +54,7 @@ def closing(title: str, rows: Sequence[TrialRow], seconds: float | None = None) 
     if len({row.task for row in rows}) > 1:
         parts += [tasks(rows), Text()]
     parts += [Text(line(title), style="bold"), *sums(counts, seconds)]
+    parts += [Text(line(hint), style="dim")] if hint else []
     return Group(*parts)
 
 

@@ -46,7 +46,7 @@ def trial(
         yield Text(f"error: {line(row.error)}", style="yellow")
     yield from _agents(result)
     yield from _merge(verdict)
-    yield from _tests(verdict, directory)
+    yield from _tests(verdict)
     yield from _findings(verdict)
     yield from _messages(conversation)
     yield Text(f"\nfiles in {line(directory)}:\n  {line('  '.join(sorted(files)) or 'none')}")
@@ -77,7 +77,7 @@ def _agents(result: Mapping[str, Any]) -> Iterator[RenderableType]:
         rows.append(
             (
                 name,
-                _or_dash(agent.get("feature_id")),
+                _feature(agent.get("feature_id")),
                 _or_dash(text(agent.get("status"))),
                 _or_dash(whole(agent.get("steps"))),
                 _or_dash(whole(agent.get("patch_lines"))),
@@ -109,16 +109,16 @@ def _merge(verdict: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text(block(diff[:DIFF_SHOWN].rstrip("\n")) + cut, style="dim")
 
 
-def _tests(verdict: Mapping[str, Any], directory: Path) -> Iterator[RenderableType]:
+def _tests(verdict: Mapping[str, Any]) -> Iterator[RenderableType]:
     merged = [mapping(verdict[key]) for key in sorted(verdict) if re.fullmatch(r"feature\d+", key)]
     alone = [mapping(item) for item in listing(verdict.get("independent"))]
     for title, results in (("hidden tests", merged), ("each patch alone", alone)):
         if results:
             yield Text(f"\n{title}", style="bold")
-            yield _table_of_tests(results, directory)
+            yield _table_of_tests(results)
 
 
-def _table_of_tests(results: Sequence[Mapping[str, Any]], directory: Path) -> RenderableType:
+def _table_of_tests(results: Sequence[Mapping[str, Any]]) -> RenderableType:
     return grid(
         ("feature", "verdict", "exit", "passed", "failed", "reason", "log"),
         (
@@ -129,17 +129,12 @@ def _table_of_tests(results: Sequence[Mapping[str, Any]], directory: Path) -> Re
                 _or_dash(whole(item.get("tests_passed"))),
                 _or_dash(whole(item.get("tests_failed"))),
                 text(item.get("reason")) or "",
-                _log(item, directory),
+                text(item.get("log")) or "-",
             )
             for item in results
         ),
         right=(0, 2, 3, 4),
     )
-
-
-def _log(item: Mapping[str, Any], directory: Path) -> str:
-    name = text(item.get("log"))
-    return str(directory / name) if name else "-"
 
 
 def _passed(value: Any) -> Text:
@@ -183,6 +178,11 @@ def _messages(conversation: Any) -> Iterator[RenderableType]:
         yield told
     if len(messages) > MESSAGES_SHOWN:
         yield Text(f"  … {len(messages) - MESSAGES_SHOWN} more in conversation.json", style="dim")
+
+
+def _feature(value: Any) -> str:
+    """A feature's number; of an agent that builds several, all of them."""
+    return ",".join(map(str, value)) if isinstance(value, list) else _or_dash(value)
 
 
 def _or_dash(value: Any) -> str:

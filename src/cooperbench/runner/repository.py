@@ -7,8 +7,8 @@ here.
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -75,7 +75,7 @@ def take(sandbox: Sandbox, workdir: str, baseline: Baseline, limit: int = PATCH_
     Raises:
         BackendError: the sandbox could not be asked.
     """
-    place = f"/tmp/.cooperbench-{secrets.token_hex(8)}"
+    place = f"/tmp/.cooperbench-{random.getrandbits(64):016x}"  # not there yet, whatever the agent made
     script = f"{place}/repository.sh"
     shell.put_files(sandbox, {script: program(), f"{place}/untracked": baseline.untracked})
     command = ["sh", script, "take", workdir, baseline.objects, baseline.commit, str(limit), place]

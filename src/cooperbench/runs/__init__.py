@@ -7,7 +7,7 @@
 from cooperbench.runs.directory import RunDirectory
 from cooperbench.runs.discovery import DEFAULT_LOGS, discover_runs, known_runs
 from cooperbench.runs.settings import differences
-from cooperbench.runs.totals import eval_summary, summary
+from cooperbench.runs.totals import eval_summary, standings, summary
 from cooperbench.runs.trial import SOLO, TrialDirectory, finished
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "eval_summary",
     "finished",
     "known_runs",
+    "standings",
     "summary",
 ]

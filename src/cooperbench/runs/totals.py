@@ -9,7 +9,7 @@ is passed / total.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -91,9 +91,13 @@ def expected(config: Mapping[str, Any]) -> Iterator[tuple[str, Pair]]:
 # ------------------------------------------------------------------------------------------ the two summaries
 
 
-def summary(run: RunDirectory) -> dict[str, Any]:
-    """The whole run's totals, as ``summary.json`` holds them."""
-    rows = list(standings(run))
+def summary(run: RunDirectory, rows: Sequence[Standing] | None = None) -> dict[str, Any]:
+    """The whole run's totals, as ``summary.json`` holds them.
+
+    Args:
+        rows: the run's `standings`, where they have been read already.
+    """
+    rows = list(standings(run)) if rows is None else rows
     ran = Counter(row.ran for row in rows)
     costs = [row.cost for row in rows if row.cost is not None]
     judged = judging_totals(rows)
@@ -118,9 +122,9 @@ def summary(run: RunDirectory) -> dict[str, Any]:
     }
 
 
-def eval_summary(run: RunDirectory) -> dict[str, Any]:
-    """The totals of judging, as ``eval_summary.json`` holds them."""
-    rows = list(standings(run))
+def eval_summary(run: RunDirectory, rows: Sequence[Standing] | None = None) -> dict[str, Any]:
+    """The totals of judging, as ``eval_summary.json`` holds them; `rows` as in `summary`."""
+    rows = list(standings(run)) if rows is None else rows
     judged = judging_totals(rows)
     return {
         "run_name": run.name,
@@ -134,7 +138,7 @@ def eval_summary(run: RunDirectory) -> dict[str, Any]:
     }
 
 
-def judging_totals(rows: list[Standing]) -> dict[str, Any]:
+def judging_totals(rows: Sequence[Standing]) -> dict[str, Any]:
     """Counts that add up: passed + failed + errors + pending = total."""
     judged = Counter(row.judged for row in rows)
     passed, failed = judged["pass"], judged["fail"]

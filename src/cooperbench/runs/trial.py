@@ -7,9 +7,10 @@ file written and the first one removed.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ _RESULT = "result.json"
 _VERDICT = "eval.json"
 _UNJUDGED = "eval_error.json"
 _LOG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.log")
-_STALE = ("*.log", ".*.tmp")
+_STALE = (".log", ".tmp")
 
 
 def finished(result: Mapping[str, Any] | None) -> bool:
@@ -60,8 +61,7 @@ class TrialDirectory:
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Call this last: from here on the trial exists."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(self.path / _RESULT, result)
+        self._write_json(_RESULT, result)
 
     def read_patches(self) -> dict[int, bytes]:
         """Patches by feature number, or one under `SOLO`; a missing file is missing here too."""
@@ -77,13 +77,11 @@ class TrialDirectory:
 
     def write_patch(self, feature: int, patch: bytes) -> None:
         """Keep one agent's patch, byte for byte."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(self.path / f"{_stem(feature)}.patch", patch)
+        self._write(f"{_stem(feature)}.patch", patch)
 
     def write_trajectory(self, feature: int, trajectory: Mapping[str, Any]) -> None:
         """Keep what one agent did, step by step."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(self.path / f"{_stem(feature)}_traj.json", trajectory)
+        self._write_json(f"{_stem(feature)}_traj.json", trajectory)
 
     def read_trajectory(self, feature: int) -> dict[str, Any] | None:
         """What one agent did, if that is on disk."""
@@ -91,8 +89,7 @@ class TrialDirectory:
 
     def write_conversation(self, messages: Iterable[Mapping[str, Any]]) -> None:
         """Keep what the agents said to each other, in the order it was said."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(self.path / "conversation.json", list(messages))
+        self._write_json("conversation.json", list(messages))
 
     def read_conversation(self) -> list[dict[str, Any]]:
         """What the agents said to each other; empty when nothing is on disk."""
@@ -114,24 +111,21 @@ class TrialDirectory:
         for name in logs:
             if _LOG_NAME.fullmatch(name) is None:
                 raise UsageError(f"{name!r} is no name for a test log; use tests.<what>.log")
-        self.path.mkdir(parents=True, exist_ok=True)
         self.clear_verdict()
         for name, log in logs.items():
-            atomic.write_bytes(self.path / name, log)
-        atomic.write_json(self.path / _VERDICT, verdict)
+            self._write(name, log)
+        self._write_json(_VERDICT, verdict)
 
     def clear_verdict(self) -> None:
         """Forget the verdict: the patches it judged are about to change, or it is stale."""
-        (self.path / _VERDICT).unlink(missing_ok=True)
-        (self.path / _UNJUDGED).unlink(missing_ok=True)
-        for pattern in _STALE:
-            for file in self.path.glob(pattern):
-                file.unlink(missing_ok=True)
+        present = self._names()
+        for name in [_VERDICT, *present]:  # the verdict before the logs it names
+            if name in present and (name in (_VERDICT, _UNJUDGED) or name.endswith(_STALE)):
+                (self.path / name).unlink(missing_ok=True)
 
     def write_judge_error(self, error: str) -> None:
         """Note that the infrastructure failed while judging; the next verdict removes this."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(self.path / _UNJUDGED, {"error": error})
+        self._write_json(_UNJUDGED, {"error": error})
 
     def read_judge_error(self) -> str | None:
         """Why the last attempt at judging came to nothing, if it did."""
@@ -142,10 +136,35 @@ class TrialDirectory:
 
     def clear(self) -> None:
         """Remove all of the earlier attempt, result and verdict first: killed midway, it is unfinished."""
+        present = self._names()
         for name in (_RESULT, _VERDICT):
-            (self.path / name).unlink(missing_ok=True)
-        if self.path.is_dir():
+            if name in present:
+                (self.path / name).unlink(missing_ok=True)
+        if present or self.path.is_dir():
             shutil.rmtree(self.path)
+
+    # ---------------------------------------------------------------------------------- writing
+
+    def _names(self) -> list[str]:
+        try:
+            return os.listdir(self.path)
+        except FileNotFoundError:
+            return []
+
+    def _write(self, name: str, content: bytes) -> None:
+        self._with_directory(atomic.write_bytes, name, content)
+
+    def _write_json(self, name: str, value: Any) -> None:
+        self._with_directory(atomic.write_json, name, value)
+
+    def _with_directory(self, write: Callable[[Path, Any], None], name: str, content: Any) -> None:
+        try:
+            write(self.path / name, content)
+        except (
+            FileNotFoundError
+        ):  # the first file; to make sure of the directory for each would cost ten mkdirs a trial
+            self.path.mkdir(parents=True, exist_ok=True)
+            write(self.path / name, content)
 
 
 def _stem(feature: int) -> str:

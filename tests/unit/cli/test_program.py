@@ -181,3 +181,19 @@ def test_a_terminal_that_cannot_show_a_character_is_no_error() -> None:
     assert done.returncode == 0
     done = fresh("run", "--help", env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     assert done.returncode == 0
+
+
+def test_what_the_package_logs_is_one_harmless_line(cooperbench, monkeypatch) -> None:
+    import logging
+
+    from cooperbench import agents
+
+    def warn() -> tuple[str, ...]:
+        logging.getLogger("cooperbench.agents").warning("beware of %s", "\x1b[2J\nthis")
+        logging.getLogger("cooperbench.agents").info("and of nothing else")
+        return ("gold",)
+
+    monkeypatch.setattr(agents, "list_agents", warn)
+    outcome = cooperbench("agents")
+    assert outcome.code == exits.DONE
+    assert outcome.err == "cooperbench: warning: beware of \\x1b[2J\\nthis\n"

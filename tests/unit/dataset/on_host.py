@@ -7,6 +7,7 @@ they take no override, so that nothing under judgement can give them one.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +22,13 @@ case $1 in
 send) post "$2" "$3" ;;
 broadcast) for a in agent1 agent2; do [ $a = "$AGENT_ID" ] || post $a "$2"; done ;;
 inbox)
-    tries=400
-    until [ -n "$(ls "$BOX/$AGENT_ID")" ] || [ $tries -eq 0 ]; do sleep 0.05; tries=$((tries - 1)); done
-    for f in "$BOX/$AGENT_ID"/*; do cat "$f"; rm "$f"; done ;;
+    over=
+    mate=$(echo agent1agent2 | sed "s/$AGENT_ID//")
+    until [ -n "$(ls "$BOX/$AGENT_ID")" ] || [ -n "$over" ]; do
+        [ ! -e "$BOX/$mate.finished" ] || over=1
+        sleep 0.02
+    done
+    for f in "$BOX/$AGENT_ID"/*; do [ ! -e "$f" ] || { cat "$f"; rm "$f"; echo >>"$BOX/count"; }; done ;;
 who) echo agent1 agent2 ;;
 *) exit 2 ;;
 esac
@@ -43,10 +48,10 @@ class HostTask:
         self.build.mkdir()
         for name in ("build.sh", "runner.sh"):
             (self.build / name).write_text(self._moved((task.path / name).read_text()))
-        (self.build / "repo").symlink_to(task.path / "repo")
-        (place / "patches" / "empty").touch()
-        self._run(["sh", "-c", f"cp -RL {self.build}/repo {self.build}/copy; rm {self.build}/repo"])
-        (self.build / "copy").rename(self.build / "repo")
+        shutil.copytree(task.path / "repo", self.build / "repo")
+        # Installing a wheel leaves such directories behind; no image may hold them.
+        (self.build / "repo" / "tests" / "__pycache__").mkdir(exist_ok=True)
+        (self.build / "repo" / "tests" / "__pycache__" / "x.cpython-311.pyc").write_bytes(place.name.encode())
         self._run(["sh", str(self.build / "build.sh")])
 
     def _moved(self, script: str) -> str:
@@ -120,7 +125,8 @@ class HostTask:
             (box / agent).mkdir()
             self.git("clone", "-q", ".", str(clone))
             environment = self.environment(AGENT_ID=agent, BOX=str(box), PATH=f"{box}:{os.environ['PATH']}")
-            script = ["sh", str(scripts / f"{agent}.sh")]
+            program = 'sh "$1"; code=$?; touch "$BOX/$AGENT_ID.finished"; exit $code'
+            script = ["sh", "-c", program, "sh", str(scripts / f"{agent}.sh")]
             process = subprocess.Popen(
                 script, cwd=clone, env=environment, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

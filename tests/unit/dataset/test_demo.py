@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cooperbench.dataset import Task, demo_dataset, load_dataset, load_subset
+from cooperbench.eval.testlog import counts
 from tests.unit.dataset.on_host import HostTask
 
 DATASET = load_dataset(demo_dataset())
@@ -72,6 +73,9 @@ def test_gold_passes_and_nothing_fails(host: HostTask) -> None:
     for feature in host.task.features.values():
         passed, log = host.run_tests(feature.tests_patch, feature.gold_patch)
         assert passed, (feature.number, log)
+        found = counts(log.encode())
+        assert found.consistent, (found, log)
+        assert found.passed == found.total > 4, (found, log)
         passed, log = host.run_tests(feature.tests_patch, combined)
         assert passed, (feature.number, log)
         assert not host.run_tests(feature.tests_patch, b"")[0], feature.number

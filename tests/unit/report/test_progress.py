@@ -178,4 +178,4 @@ def test_durations(value: float | None, told: str) -> None:
 
 def test_rates_and_costs() -> None:
     assert [frequency(v) for v in (None, 2.5, 0.1)] == ["-", "2.5/s", "6.0/min"]
-    assert [dollars(v) for v in (None, 0.1234, 1234.5)] == ["-", "$0.1234", "$1,234.50"]
+    assert [dollars(v) for v in (None, 0.0, 0.1234, 1234.5)] == ["-", "$0", "$0.1234", "$1,234.50"]

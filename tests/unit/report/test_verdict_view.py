@@ -72,7 +72,7 @@ def test_everything_that_explains_a_verdict_is_there() -> None:
         "strategy git",
         "boom",
         "2 tests failed",
-        "logs/x/t.log",
+        "t.log",
         "each patch alone",
         "tests/test_calc.py",
         "config agent1 conftest.py:3: hooks",

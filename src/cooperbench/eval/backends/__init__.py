@@ -127,20 +127,24 @@ def get_batch_evaluator(name: str = "gcp", **options: Any) -> Any:
 # ---------------------------------------------------------------------------------------------- loading
 
 
-def _made(name: str, factory: Callable[[], Any]) -> EvalBackend:
-    """Call `factory` and see that something like a backend came out."""
+def _made(name: str, factory: Callable[..., Any]) -> EvalBackend:
+    """Call `factory` with the settings' table for `name`, if any, and see that a backend came out."""
     if not callable(factory):
         raise UsageError(
             f"backend {name!r} is {_kind(factory)}, not a class or function that makes a backend"
         )
+    # Imported here: settings ask this module for the default backend.
+    from cooperbench import settings
+
+    options = settings.backend_options(name)
     try:
-        backend = factory()
+        backend = factory(**options)
     except CooperBenchError:
         raise
     except Exception as problem:  # the factory may be a user's
-        raise UsageError(
-            f"backend {name!r} could not be made: {type(problem).__name__}: {problem}"
-        ) from problem
+        given = f" with {', '.join(options)} from [backends.{name}] of the settings" if options else ""
+        reason = f"{type(problem).__name__}: {problem}"
+        raise UsageError(f"backend {name!r} could not be made{given}: {reason}") from problem
     if not callable(getattr(backend, "create_sandbox", None)):
         raise UsageError(f"backend {name!r} is not a backend: {_kind(backend)} has no create_sandbox()")
     return cast("EvalBackend", backend)

@@ -19,7 +19,7 @@ from functools import cache
 from importlib import resources
 from time import perf_counter
 
-from cooperbench.errors import BackendError, SandboxStartError, SandboxTimeout, UsageError
+from cooperbench.errors import BackendError, SandboxLost, SandboxStartError, SandboxTimeout, UsageError
 from cooperbench.eval.backends.archive import MAX_FILES, decompress, pack, unpack
 from cooperbench.eval.backends.base import (
     ArchiveSandbox,
@@ -238,7 +238,7 @@ def run_job(backend: EvalBackend, job: Job) -> JobOutput:
         with _timed(timings, "exec"):
             done = _run_command(sandbox, job)
         with _timed(timings, "download"):
-            facts = _facts(sandbox, job.results, done.timed_out)
+            facts = _facts(sandbox, job.results, done)
     finally:
         with _timed(timings, "terminate"):
             terminate(sandbox)
@@ -261,11 +261,16 @@ def _run_command(sandbox: Sandbox, job: Job) -> Completed:
         return Completed(TIMED_OUT, timed_out=True)
 
 
-def _facts(sandbox: Sandbox, directory: str, timed_out: bool) -> dict[str, bytes]:
+def _facts(sandbox: Sandbox, directory: str, done: Completed) -> dict[str, bytes]:
+    """Without facts an ended command is still an output; a finished one must have left some."""
     try:
         return get_files(sandbox, directory)
+    except SandboxLost:
+        if done.timed_out:
+            return {}
+        raise
     except BackendError:
-        if timed_out:
+        if done.timed_out or done.returncode != 0:
             return {}
         raise
 

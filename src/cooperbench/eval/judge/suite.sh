@@ -4,6 +4,8 @@
 remember_image() {
     in_repository ls-files --others --directory >"$home/untracked" || fail 93 "git ls-files failed in $repository"
     [ ! -f "$git_directory/config" ] || cp "$git_directory/config" "$home/config"
+    [ ! -f "$git_directory/info/attributes" ] || cp "$git_directory/info/attributes" "$home/attributes"
+    [ -f "$home/merged.patch" ] || : >"$home/merged.patch"
     seal
     sealed=$sum
     ran=
@@ -14,11 +16,13 @@ remember_image() {
 restore_tree() {
     rm -f "$git_directory/index.lock" "$git_directory/HEAD.lock"
     if [ "$order" -gt 1 ]; then
-        rm -f "$git_directory/info/attributes"
         [ ! -f "$home/config" ] || cp "$home/config" "$git_directory/config"
+        # Attributes that a patch brought must not call up a filter of the image's while we undo the patch.
+        ! grep -q gitattributes "$home/merged.patch" || cp "$G/info/attributes" "$git_directory/info/attributes"
     fi
     in_repository reset -q --hard "$base" >/dev/null 2>&1 || return 1
     [ "$order" -gt 1 ] || return 0
+    restore_attributes
     set --
     while IFS= read -r line; do
         case $line in
@@ -27,6 +31,11 @@ restore_tree() {
         set -- "$@" -e "/$line"
     done <"$home/untracked"
     in_repository clean -ffdxq "$@" >/dev/null 2>&1
+}
+
+restore_attributes() {
+    rm -f "$git_directory/info/attributes"
+    [ ! -f "$home/attributes" ] || cp "$home/attributes" "$git_directory/info/attributes"
 }
 
 # → $sum: a hash of what code under test must not change. Of git itself only the age: code that replaces git has

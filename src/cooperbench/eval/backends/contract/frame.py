@@ -9,11 +9,11 @@ from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import DEFAULT_WORKDIR, EvalBackend, ExecResult, Sandbox, SandboxSpec
 
 
-class CheckFailed(AssertionError):  # noqa: N818 - the name says what happened
+class CheckFailed(AssertionError):
     """The backend does not keep a clause; the message says what was expected and what was seen."""
 
 
-class CheckSkipped(Exception):  # noqa: N818 - nothing is wrong
+class CheckSkipped(Exception):
     """The clause cannot be looked at with what was given."""
 
 

@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import select
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Engine:
         self.in_memory = in_memory
         self.pid = os.getpid()
         self._numbers = itertools.count(1)
-        self._live: set[LocalSandbox] = set()
+        self._live: dict[int, LocalSandbox] = {}
         self.state = state.State(Path(settings.state_dir or state.default_directory()), ids)
         try:
             self.launcher = Launcher(ids, self.state.path, self.state.owner)
@@ -67,58 +68,63 @@ class Engine:
     def create(self, spec: SandboxSpec, image: Image, extras: Extras = _NO_EXTRAS) -> LocalSandbox:
         """A new sandbox of this image."""
         number = next(self._numbers)
-        on_disk = not self.in_memory or extras.keep
-        upper = self.state.upper(number) if on_disk else None
+        upper = self.state.upper(number) if extras.keep or not self.in_memory else None
         plan = network.plan(spec.network or self.settings.network)
-        workdir = image.workdir if image.workdir and spec.workdir == "" else spec.workdir
-        message = self._message(spec, image, plan, upper, workdir)
-        message["binds"] = [{**bind, "path": f"{upper}/{bind['name']}"} for bind in extras.binds]
         deadline = time.monotonic() + spec.timeout
         control, theirs = wire.pair()
-        with theirs:
-            try:
-                self.launcher.create(message, (theirs.fileno(),))
-            except BaseException:
-                control.close()
-                raise
+        lifeline = os.pipe() if plan.mode == "open" else ()
+        handles: list[int] = []
         try:
-            handle = _born(control)
+            with theirs, wire.closing(lifeline[1:]):
+                message = self._message(spec, image, plan, upper, extras)
+                self.launcher.create(message, (theirs.fileno(), *lifeline[1:]))
+            handles = _born(control)
+            helper = network.Helper(handles[1], handles[2], lifeline[0]) if lifeline else None
         except BaseException:
-            control.close()
+            control.close()  # which ends what there is of it
+            wire.close_all(handles[:1])
             if upper:
                 self.bury(upper)
             raise
-        name = f"{self.pid}-{number}"
-        env = {**_ENVIRONMENT, **image.env, **self.settings.env}
-        box: list[LocalSandbox] = []
-
-        def buried() -> None:
-            self._live.difference_update(box)
-            if upper and not extras.keep:
-                self.bury(upper)
-
-        sandbox = LocalSandbox(
-            Life(number, name, control, handle, deadline, env, workdir, self.settings.output, buried)
+        finally:
+            wire.close_all([*handles[1:], *lifeline[:1]])
+        life = Life(
+            number=number,
+            name=f"{self.pid}-{number}",
+            control=control,
+            handle=handles[0],
+            deadline=deadline,
+            env={**_ENVIRONMENT, **image.env, **self.settings.env},
+            workdir=spec.workdir,
+            output=self.settings.output,
+            buried=lambda: self._buried(number, None if extras.keep else upper, helper),
         )
-        box.append(sandbox)
-        self._live.add(sandbox)
-        return sandbox
+        self._live[number] = LocalSandbox(life)
+        return self._live[number]
+
+    def _buried(self, number: int, upper: str | None, helper: network.Helper | None) -> None:
+        self._live.pop(number, None)
+        if helper:
+            helper.end()
+        if upper:
+            self.bury(upper)
 
     def _message(
-        self, spec: SandboxSpec, image: Image, plan: network.Plan, upper: str | None, workdir: str
+        self, spec: SandboxSpec, image: Image, plan: network.Plan, upper: str | None, extras: Extras
     ) -> dict[str, Any]:
         settings = self.settings
         return {
             "layers": image.layers,
             "host": self.places(image),
             "upper": upper,
+            "binds": [{**bind, "path": f"{upper}/{bind['name']}"} for bind in extras.binds],
             "memory_disk": "1m" if upper else settings.memory_disk,
             "shared_memory": settings.shared_memory,
             "many_ids": self.ids.many,
             "network": plan.message(),
             "files": plan.files,
             "hostname": HOSTNAME,
-            "workdir": workdir,
+            "workdir": spec.workdir,
             "lifetime": spec.timeout,
             "limits": {
                 "memory": settings.memory,
@@ -160,33 +166,34 @@ class Engine:
 
     def close(self) -> None:
         """Terminate what is left and let go."""
-        for sandbox in list(self._live):
+        for sandbox in list(self._live.values()):
             sandbox.terminate()
         self.launcher.close()
         self.state.close()
 
 
-def _born(control: Any) -> int:
-    """Wait until the new sandbox says it is ready; returns the handle of its PID 1."""
-    handle = -1
+def _born(control: socket.socket) -> list[int]:
+    """Wait until the new sandbox says it is ready; returns the handle of its PID 1, and of what else was asked for."""
+    handles: list[int] = []
     ready = False
     poll = select.poll()
     poll.register(control, select.POLLIN)
     until = time.monotonic() + _START_SECONDS
     try:
-        while handle < 0 or not ready:
+        while not (handles and ready):
             if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
                 raise SandboxStartError("local backend: a new sandbox does not answer")
             message, descriptors = wire.receive(control)
+            handles += descriptors
             if message is None:
                 raise SandboxStartError("local backend: the sandbox died while it was made")
             if "error" in message:
                 raise SandboxStartError(f"local backend: {str(message['error'])[:500]}")
             ready = ready or "ready" in message
-            if descriptors:
-                handle = descriptors[0]
+    except (OSError, ValueError) as error:
+        wire.close_all(handles)
+        raise SandboxStartError(f"local backend: the sandbox died while it was made: {error}") from error
     except BaseException:
-        if handle >= 0:
-            os.close(handle)
+        wire.close_all(handles)
         raise
-    return handle
+    return handles

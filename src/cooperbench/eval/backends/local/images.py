@@ -1,11 +1,12 @@
 """The image store: an image is a stack of read-only layers, and a name for its digest.
 
-    images/<hex>.json   {"schema", "digest", "layers": [ids, top first], "host", "env", "workdir"}
+    images/<hex>.json   {"schema", "digest", "layers": [ids, top first], "host", "env"}
     names/<hash>.json   {"name", "digest"}
     layers/<id>/        a directory tree in overlay format (whiteouts as 0:0 devices, ``user.overlay.opaque``)
 
 Whoever can produce such a layer can add an image: the recipes of `recipes` do, a registry client can. The image
-`host` is made when first asked for; ``dir:/path`` names a prepared directory and is used as it stands.
+`host` is made when first asked for; ``dir:/path`` names a prepared directory and is used as it stands, with the
+environment that ``/path.json`` beside it gives.
 """
 
 from __future__ import annotations
@@ -40,7 +41,6 @@ class Image:
     host: bool
     """The host's programs lie under the layers."""
     env: Mapping[str, str] = field(default_factory=dict)
-    workdir: str | None = None
 
 
 class ImageStore:
@@ -119,7 +119,6 @@ class ImageStore:
             "layers": [layer.removeprefix("layers/") for layer in image.layers],
             "host": image.host,
             "env": dict(image.env),
-            "workdir": image.workdir,
         }
         atomic.write_json(self._record(image.digest), record)
 
@@ -156,7 +155,7 @@ class ImageStore:
         layers = tuple(f"layers/{layer}" for layer in record["layers"])
         if not all((self._state.path / layer).is_dir() for layer in layers):
             return None
-        return Image(digest, layers, bool(record["host"]), record["env"], record["workdir"])
+        return Image(digest, layers, bool(record["host"]), record["env"])
 
     def _record(self, digest: str) -> Path:
         return self._state.path / "images" / f"{digest.removeprefix('sha256:').replace('/', '_')}.json"
@@ -166,6 +165,14 @@ class ImageStore:
 
 
 def _directory(path: Path) -> Image:
+    """A prepared root file system; ``PATH.json`` beside it may say what its environment is."""
     if not path.is_absolute() or not path.is_dir():
         raise SandboxStartError(f"local backend: image `dir:{path}`: not the absolute path of a directory")
-    return Image(None, (str(path),), host=False)
+    beside = path.with_name(path.name + ".json")
+    if not beside.exists():
+        return Image(None, (str(path),), host=False)
+    configuration = atomic.read_json(beside)
+    env = configuration.get("env", {}) if isinstance(configuration, dict) else None
+    if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
+        raise SandboxStartError(f'local backend: {beside}: expected {{"env": {{"NAME": "value"}}}}')
+    return Image(None, (str(path),), host=False, env=env)

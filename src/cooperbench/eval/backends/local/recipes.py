@@ -110,7 +110,7 @@ def _build(engine: Engine, name: str, recipe: Recipe, base: Image, digest: str) 
         engine.state.discard(layer)  # of a build that died between making its layer and recording its image
         places = [place["at"] for place in engine.places(base)]
         engine.launcher.ask("seal", upper=upper, target=layer, host_places=places, dropped=_DROPPED)
-        engine.images.add(Image(digest, (layer, *base.layers), base.host, base.env, base.workdir))
+        engine.images.add(Image(digest, (layer, *base.layers), base.host, base.env))
     finally:
         engine.bury(upper)
 

@@ -10,6 +10,8 @@ cp /build/runner.sh /usr/local/bin/runner.sh
 chmod 755 /usr/local/bin/runner.sh
 
 cd /workspace/repo
+# Installing the package this came in compiles every .py file of it.
+find . -name __pycache__ -prune -exec rm -rf {} +
 find . -type d -exec chmod 755 {} +
 find . -type f -exec chmod 644 {} +
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1

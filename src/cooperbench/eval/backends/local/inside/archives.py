@@ -128,10 +128,12 @@ def _regular_files(directory: str) -> Iterator[tuple[str, BinaryIO, os.stat_resu
                 descriptor = os.open(name, flags, dir_fd=base)
             except OSError:
                 continue
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                os.close(descriptor)
+                continue
             with os.fdopen(descriptor, "rb", buffering=0) as file:
-                status = os.fstat(descriptor)
-                if stat.S_ISREG(status.st_mode):
-                    yield name, file, status
+                yield name, file, status
     finally:
         os.close(base)
 

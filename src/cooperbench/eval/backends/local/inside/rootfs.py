@@ -76,13 +76,18 @@ def _parts(layers: list[str], place: str) -> list[str]:
 
 
 def _overlay(target: str, lowers: list[str], name: str, spec: dict[str, Any]) -> None:
-    """Writes go to `<upper>/<name>`; `<upper>` is on the scratch tmpfs or the state directory's disk."""
+    """Writes go to `<upper>/<name>`; `<upper>` is on the scratch tmpfs or the state directory's disk.
+
+    `volatile`: nothing a sandbox writes has to survive a power cut, so its fsync costs nothing, and so does its end.
+    """
     base = spec["upper"] or SCRATCH
     upper, work = f"{base}/{name}.upper", f"{base}/{name}.work"
     os.mkdir(upper, 0o755)
     os.mkdir(work, 0o700)
     named = [_nameable(lower, f"{SCRATCH}/{name}.{index}") for index, lower in enumerate(lowers)]
-    options = f"lowerdir={':'.join(named)},upperdir={upper},workdir={work},userxattr,index=off,xino=off"
+    options = (
+        f"lowerdir={':'.join(named)},upperdir={upper},workdir={work},userxattr,index=off,xino=off,volatile"
+    )
     kernel.mount("overlay", target, "overlay", 0, options)
     if name == "root":
         os.chmod(target, 0o755)

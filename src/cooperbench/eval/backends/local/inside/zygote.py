@@ -7,12 +7,14 @@ harness still holds the socket. Whatever it has forked dies before it does.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gc
 import os
 import select
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +36,9 @@ def main(control_descriptor: int) -> None:
         os.chdir(hello["directory"])
         kernel.write_file("/proc/self/comm", "cb-zygote")
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        codecs.lookup("ascii")
         namespaces.enter_outer(hello["ids"])
+        sys.path.clear()  # out of reach where Python lives in a closed home: then let it be out of reach everywhere
         _prepare_directory(hello["owner"])
     except OSError as error:
         wire.send(control, {"error": str(error.strerror or error)})
@@ -181,7 +185,7 @@ class Zygote:
 
 def _children() -> list[int]:
     try:
-        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
             return [int(pid) for pid in file.read().split()]
     except FileNotFoundError:  # a kernel without that file; sandboxes also end by themselves
         return []

@@ -3,7 +3,7 @@
 set -eu
 
 tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
+heard() { coop inbox --wait 120 || true; }
 
 tell agent2 "agent1 here, names of months and weekdays: a new names.py, Field._number in fields.py, and the line with \
 split() in schedule.py. Where are you?"
@@ -62,3 +62,4 @@ index 0a30d27..b389b4d 100644
 EOF
 python3 -B -m unittest -q
 tell agent2 "Done. mon is 0, as the README says. All tests pass here."
+heard

@@ -3,7 +3,7 @@
 set -eu
 
 tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
+heard() { coop inbox --wait 120 || true; }
 
 heard
 tell agent1 "agent2 here, weekday numbers as in cron: one line of FIELDS and one line of matches(). Our lines do not \
@@ -38,3 +38,4 @@ index 0a30d27..807a03c 100644
 EOF
 python3 -B -m unittest -q
 tell agent1 "Done, and all tests pass here."
+heard

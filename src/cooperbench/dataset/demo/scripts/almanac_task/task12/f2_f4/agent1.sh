@@ -3,7 +3,7 @@
 set -eu
 
 tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
+heard() { coop inbox --wait 120 || true; }
 
 coop broadcast "agent1 here, macros: a new macros.py and the first lines of Schedule.__init__." || true
 git apply <<'EOF'
@@ -53,3 +53,4 @@ index 0a30d27..3adb898 100644
          self.expression = " ".join(parts)
 EOF
 python3 -B -m unittest -q
+heard

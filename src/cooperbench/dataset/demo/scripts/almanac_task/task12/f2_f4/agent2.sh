@@ -3,7 +3,7 @@
 set -eu
 
 tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
+heard() { coop inbox --wait 120 || true; }
 
 heard
 tell agent1 "agent2 here, next_after and upcoming: a new search.py, both methods at the end of Schedule, and I import \

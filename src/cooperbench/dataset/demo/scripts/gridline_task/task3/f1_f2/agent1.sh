@@ -3,7 +3,7 @@
 set -eu
 
 tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
+heard() { coop inbox --wait 120 || true; }
 
 grep -n "def " gridline/table.py gridline/cells.py
 
@@ -75,6 +75,7 @@ index c399b24..c1ed0d5 100644
          return GAP.join(padded).rstrip()
 EOF
     tell agent2 "Done: __init__ takes align and caption, self.caption is None or one line of text. render() is yours."
+    heard
     ;;
 *)
     echo "no agreement: only my own keyword"

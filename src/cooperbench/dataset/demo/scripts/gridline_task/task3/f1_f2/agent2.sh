@@ -3,7 +3,7 @@
 set -eu
 
 tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
+heard() { coop inbox --wait 120 || true; }
 
 sed -n "/def render/,/def _line/p" gridline/table.py
 
@@ -31,6 +31,7 @@ index c399b24..a2b8b88 100644
              lines.append(self._line(row, widths))
 EOF
     tell agent1 "render() draws self.caption now. I could not run it without your half; nothing else is touched."
+    heard
     ;;
 *)
     echo "no proposal: the whole feature"

@@ -2,9 +2,6 @@
 # Recorded agent: feature 2 (caption). Never looks at its inbox.
 set -eu
 
-tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
-
 sed -n "/class Table/,/def add_row/p" gridline/table.py
 git apply <<'EOF'
 diff --git a/gridline/table.py b/gridline/table.py

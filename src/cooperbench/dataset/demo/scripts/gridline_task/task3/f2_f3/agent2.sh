@@ -1,9 +1,6 @@
 #!/bin/sh
-# Recorded agent: feature 3 (max_width). Tells of its edit when it is done, which is too late.
+# Recorded agent: feature 3 (max_width). Does not say what it edits.
 set -eu
-
-tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
 
 cat gridline/cells.py
 git apply <<'EOF'
@@ -68,4 +65,3 @@ index c399b24..5b620a0 100644
          return GAP.join(padded).rstrip()
 EOF
 python3 -B -m unittest -q
-tell agent1 "agent2 here: max_width is in. I changed the signature of Table.__init__, mind that when you edit it."

@@ -3,7 +3,7 @@
 set -eu
 
 tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
+heard() { coop inbox --wait 120 || true; }
 
 tell agent2 "agent1 here, I do max_width: table.py and cells.py. self.rows keeps the whole text, only render() cuts."
 git apply <<'EOF'
@@ -68,3 +68,4 @@ index c399b24..5b620a0 100644
          return GAP.join(padded).rstrip()
 EOF
 python3 -B -m unittest -q
+heard

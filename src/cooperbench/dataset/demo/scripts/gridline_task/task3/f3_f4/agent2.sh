@@ -3,7 +3,7 @@
 set -eu
 
 tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
+heard() { coop inbox --wait 120 || true; }
 
 heard
 tell agent1 "agent2 here, I add gridline/markdown.py and one import in __init__.py; I read table.rows, so whole text \

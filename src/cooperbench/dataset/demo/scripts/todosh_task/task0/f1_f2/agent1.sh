@@ -1,9 +1,9 @@
 #!/bin/sh
-# Recorded agent: feature 1 (priorities). Makes a proposal and takes silence for consent.
+# Recorded agent: feature 1 (priorities). Makes a proposal, takes silence for consent, and reads the answer too late.
 set -eu
 
 tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
+heard() { coop inbox --wait 120 || true; }
 
 tell agent2 "agent1 here, priorities. We both add an option to add(). Let me write one loop over the options that \
 takes -p and -d, and you fill in the -d branch. I start now."
@@ -54,3 +54,4 @@ index 267086c..d67d1b7 100755
  finish() {
 EOF
 sh tests/run.sh
+heard

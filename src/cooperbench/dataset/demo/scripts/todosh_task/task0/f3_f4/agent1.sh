@@ -3,7 +3,7 @@
 set -eu
 
 tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
+heard() { coop inbox --wait 120 || true; }
 
 echo "with me: $(coop who || true)"
 tell agent2 "agent1 here, the search command. Two new commands at the same place will collide. Proposal: mine goes \

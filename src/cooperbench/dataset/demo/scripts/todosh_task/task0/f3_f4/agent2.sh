@@ -3,7 +3,7 @@
 set -eu
 
 tell() { coop send "$@" || echo "message not sent" >&2; }
-heard() { coop inbox --wait 20 || true; }
+heard() { coop inbox --wait 120 || true; }
 
 case "$(heard)" in
 *Deal*) tell agent1 "agent2 here, stats. Deal: everything of mine goes behind done, nothing in front of it." ;;

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC1010  # "done" is a command of todo's
 # Adding, listing, finishing.
 
 test_entries_are_numbered_in_the_order_they_came() {

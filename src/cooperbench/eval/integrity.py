@@ -1,0 +1,107 @@
+"""What in an agent's patch could forge a result, and what a named rule does about it: a pure reading of the patch.
+
+A clean scan proves nothing and a finding proves nothing: findings say where a person should look. Files are judged by
+`steering`, lines of code by `suspicions`. What belongs to the benchmark is taken out elsewhere (`patches`).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from cooperbench import patches
+from cooperbench.errors import UsageError
+from cooperbench.eval.steering import reasons
+from cooperbench.eval.suspicions import suspicions
+from cooperbench.patches import SYMLINK, FilePatch, is_test_file
+
+RULES = ("report", "drop")
+"""``report``: everything is kept. ``drop``: files that steer are taken out. Both report."""
+STEERING = frozenset(("steering", "shadow", "git", "link", "outside", "tool", "compiled"))
+"""Kinds of findings that are about a file as such; ``code`` is about a line of it."""
+
+_PROSE = re.compile(r".*\.(?:md|rst|adoc|lock|po|svg|csv)", re.IGNORECASE | re.DOTALL)
+_MOST = 200
+_UNPRINTABLE = re.compile(r"[^ -~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that could steer a test run or the judge."""
+
+    kind: str
+    """``steering``, ``shadow``, ``git``, ``link``, ``outside``, ``tool``, ``compiled`` or ``code``."""
+    agent: str
+    path: str
+    line: int | None
+    """In the file after the patch; None when it is about the file."""
+    detail: str
+
+
+def scan(patch: bytes, *, agent: str) -> list[Finding]:
+    """Everything suspicious in a patch, in its order; the first line of each kind in each file, and not without end."""
+    return _scan(patches.parse(patch), agent)
+
+
+def apply_rule(
+    rule: str, patch: bytes, agent: str, protected: Collection[str] = ()
+) -> tuple[bytes, tuple[Finding, ...]]:
+    """Scan a patch and do what the rule says.
+
+    Args:
+        rule: one of `RULES`.
+        patch: the agent's.
+        agent: its name, for the findings.
+        protected: paths never taken out (the gold patches' own).
+
+    Returns:
+        The patch that goes on to the judge, and the findings.
+
+    Raises:
+        UsageError: there is no rule of that name.
+    """
+    if rule not in RULES:
+        raise UsageError(f"unknown integrity rule {rule!r}; there are {', '.join(RULES)}")
+    sections = patches.parse(patch)
+    findings = tuple(_scan(sections, agent))
+    if rule == "report":
+        return patch, findings
+    steering = {reason.path for section in sections for reason in reasons(section)}.difference(protected)
+    return patches.drop(patch, steering.__contains__)[0], findings
+
+
+def _scan(sections: list[FilePatch], agent: str) -> list[Finding]:
+    found: list[Finding] = []
+    for section in sections:
+        for finding in _findings(section, agent):
+            if len(found) == _MOST:
+                found.append(
+                    Finding(
+                        "code", agent, finding.path, None, f"more than {_MOST} findings; these are the first"
+                    )
+                )
+                return found
+            found.append(finding)
+    return found
+
+
+def _findings(section: FilePatch, agent: str) -> Iterator[Finding]:
+    for reason in dict.fromkeys(reasons(section)):
+        yield Finding(reason.kind, agent, reason.path, reason.line, reason.detail)
+    if _is_code(section):
+        yield from _code(section, agent)
+
+
+def _is_code(section: FilePatch) -> bool:
+    # Tests are the benchmark's: an agent's are not run.
+    if not section.names or section.mode == SYMLINK or is_test_file(section.path):
+        return False
+    return not _PROSE.fullmatch(posixpath.basename(section.path))
+
+
+def _code(section: FilePatch, agent: str) -> Iterator[Finding]:
+    for line, what in suspicions(section):
+        excerpt = _UNPRINTABLE.sub(" ", line.text[:200].decode("ascii", "replace")).strip()
+        yield Finding("code", agent, section.path, line.number, f"{what}: {excerpt[:120]}")

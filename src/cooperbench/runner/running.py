@@ -1,0 +1,258 @@
+"""The public verb: its arguments packed into one spec, the run directory locked, the work handed to `schedule`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from cooperbench import settings
+from cooperbench.agents import agent_factory
+from cooperbench.dataset import load_dataset, select
+from cooperbench.dataset.model import Dataset, Pair, Task
+from cooperbench.eval.backends.base import EvalBackend
+from cooperbench.eval.judging import Judging
+from cooperbench.eval.plan import Rules
+from cooperbench.eval.sources import Chosen, opened_backend, ready_image
+from cooperbench.events import Event, Note, Progress, RunFinished, RunStarted, TrialFinished
+from cooperbench.pool import describe, pooled
+from cooperbench.runner.crew import Crew
+from cooperbench.runner.schedule import Images, Schedule
+from cooperbench.runner.spec import (
+    DEFAULT_AGENT,
+    DEFAULT_MODEL,
+    RunSpec,
+    configuration,
+    joined,
+    refuse_another_experiment,
+    refuse_what_is_not_there,
+)
+from cooperbench.runner.trial import Bench
+from cooperbench.runs import (
+    DEFAULT_LOGS,
+    RunDirectory,
+    TrialDirectory,
+    eval_summary,
+    finished,
+    standings,
+    summary,
+)
+
+_AT_ONCE = 4
+"""Images made ready at the same time."""
+
+
+def run(
+    run_name: str,
+    subset: str | None = None,
+    repo: str | None = None,
+    task_id: int | None = None,
+    features: Sequence[int] | None = None,
+    model_name: str | None = None,
+    agent: str = DEFAULT_AGENT,
+    concurrency: int | None = None,
+    force: bool = False,
+    redis_url: str | None = None,
+    setting: str = "coop",
+    git_enabled: bool = False,
+    messaging_enabled: bool = True,
+    auto_eval: bool = True,
+    eval_concurrency: int | None = None,
+    backend: str | None = None,
+    agent_config: Path | str | None = None,
+    dataset_dir: Path | str | None = None,
+    logs_dir: Path | str | None = None,
+    *,
+    agent_timeout: float = 3600,
+    timeout: float = 600,
+    merge_rule: str = "git",
+    integrity_rule: str = "report",
+    independent: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run agents on a selection of the dataset and judge what they wrote.
+
+    A run goes on where it was left: finished trials are not repeated, unfinished ones and those that ended in an
+    error are.
+
+    Args:
+        run_name: the run's directory below `logs_dir`; one name, one experiment.
+        subset, repo, task_id, features: which trials; all of the dataset's pairs when nothing is said.
+        model_name: the model agents are to use; None for the agent's own, or the documented default.
+        agent: a name, or ``"package.module:Class"``.
+        concurrency, eval_concurrency: trials and judgements at once; None for the settings', then 20 and 10.
+        force: run finished trials again.
+        redis_url, git_enabled: of earlier releases; only their defaults are accepted.
+        setting: ``coop`` (an agent for each feature) or ``solo`` (one for all).
+        messaging_enabled: whether agents of a trial can talk.
+        auto_eval: judge trials as they finish.
+        backend: where sandboxes come from; None for the settings', then what this machine has.
+        agent_config: a file or directory for the agent.
+        agent_timeout: seconds of wall time for each agent.
+        timeout, merge_rule, integrity_rule, independent: how to judge, see `evaluate`.
+        progress: called with events as they happen (`cooperbench.events`).
+
+    Returns:
+        The totals of the whole run, as ``summary.json`` holds them.
+
+    Raises:
+        UsageError: something named does not exist or makes no sense. RunConflict: the name stands for another
+            experiment, or another process is at work on it. KeyboardInterrupt: Ctrl-C; what is done is kept.
+    """
+    refuse_what_is_not_there(redis_url, git_enabled)
+    new_agent = agent_factory(agent)
+    stored = settings.load()
+    spec = RunSpec(
+        run_name=run_name,
+        setting=setting,
+        agent=agent,
+        model=_model(model_name, new_agent()),
+        judging=Judging(timeout=timeout, rules=Rules(merge_rule, integrity_rule), independent=independent),
+        subset=subset,
+        repo=repo,
+        task_id=task_id,
+        features=tuple(features) if features is not None else None,
+        concurrency=concurrency if concurrency is not None else stored.number("concurrency") or 20,
+        eval_concurrency=(
+            eval_concurrency if eval_concurrency is not None else stored.number("eval_concurrency") or 10
+        ),
+        force=force,
+        auto_eval=auto_eval,
+        messaging=messaging_enabled,
+        agent_config=Path(agent_config) if agent_config is not None else None,
+        agent_timeout=agent_timeout,
+    )
+    directory = RunDirectory(logs_dir or stored.text("logs_dir") or DEFAULT_LOGS, run_name)
+    dataset = load_dataset(dataset_dir)
+    pairs = select(dataset, subset=subset, repo=repo, task_id=task_id, features=features, setting=setting)
+    with opened_backend(backend) as chosen:
+        wanted = configuration(spec, chosen.name, dataset.root, pairs)
+        refuse_another_experiment(directory, wanted)  # before anything is touched
+        with directory.lock():
+            refuse_another_experiment(directory, wanted)  # and once more: somebody may just have begun
+            return _Invocation(spec, directory, dataset, chosen, progress).carry_out(pairs, new_agent, wanted)
+
+
+class _Invocation:
+    """One call of `run`, its run directory locked."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        directory: RunDirectory,
+        dataset: Dataset,
+        chosen: Chosen,
+        progress: Progress | None,
+    ) -> None:
+        self._spec = spec
+        self._directory = directory
+        self._dataset = dataset
+        self._chosen = chosen
+        self._progress = progress
+        self._telling = threading.Lock()
+
+    def carry_out(self, pairs: list[Pair], new_agent: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Everything between the lock and the summary."""
+        recorded = self._directory.read_config()
+        self._directory.write_config(joined(recorded, wanted))
+        todo, done = self._split(pairs)
+        tasks = {key: self._dataset.task(*key) for key in {(pair.repo, pair.task_id) for pair in pairs}}
+        self._announce(len(pairs), len(todo))
+        unjudged = done if self._spec.auto_eval else []
+        ended = False
+        try:
+            images = self._ready_images({_key(t): tasks[_key(t)] for t in [*todo, *unjudged]}.values())
+            self._record_images(images, recorded or {}, wanted)
+            bench = self._bench(new_agent)
+            for trial in done:
+                self._tell(TrialFinished(trial.pair, trial.setting, "skip", 0.0, None, 0, None))
+            ended = Schedule(bench, tasks, images).carry_out(todo, unjudged)
+        finally:
+            totals = self._write_summaries()
+        if not ended:
+            self._tell(Note(f"run {self._spec.run_name} was interrupted; the same command goes on with it"))
+        self._tell(RunFinished(totals))
+        if not ended:
+            raise KeyboardInterrupt
+        return totals
+
+    def _split(self, pairs: list[Pair]) -> tuple[list[TrialDirectory], list[TrialDirectory]]:
+        """Trials to run, and those that need not."""
+        todo: list[TrialDirectory] = []
+        done: list[TrialDirectory] = []
+        for pair in pairs:
+            trial = self._directory.trial(self._spec.setting, pair)
+            is_done = not self._spec.force and finished(trial.read_result())
+            (done if is_done else todo).append(trial)
+        return todo, done
+
+    def _announce(self, total: int, pending: int) -> None:
+        name, reason = self._chosen.name, self._chosen.reason
+        concurrency, path = self._spec.concurrency, self._directory.path
+        self._tell(RunStarted(self._spec.run_name, total, pending, name, reason, concurrency, path))
+
+    def _ready_images(self, tasks: Any) -> Images:
+        """Make every image ready; one that cannot be is its own trials' error, all of them are the run's.
+
+        Raises:
+            BackendError: not one image can be made ready.
+        """
+        distinct: dict[str, Task] = {task.image: task for task in tasks}
+        digests: dict[str, str | None] = {}
+        broken: dict[str, Exception] = {}
+        backend: EvalBackend = self._chosen.backend
+        for task, result in pooled(distinct.values(), lambda task: ready_image(backend, task), _AT_ONCE):
+            if isinstance(result, Exception):
+                broken[task.image] = result
+                self._tell(Note(f"image {task.image} cannot be made ready: {describe(result)}"))
+            else:
+                digests[task.image] = result
+        if broken and not digests:
+            raise next(iter(broken.values()))
+        return Images(digests, {image: describe(error) for image, error in broken.items()})
+
+    def _record_images(self, images: Images, recorded: dict[str, Any], wanted: dict[str, Any]) -> None:
+        known = recorded.get("images")
+        for image, digest in images.digests.items():
+            before = known.get(image) if isinstance(known, dict) else None
+            if before and digest and before != digest:
+                self._tell(Note(f"image {image} is {digest} now; earlier trials of this run had {before}"))
+        config = {**wanted, "images": dict(images.digests)}
+        self._directory.write_config(joined(self._directory.read_config(), config))
+
+    def _bench(self, new_agent: Any) -> Bench:
+        return Bench(
+            spec=self._spec,
+            backend=self._chosen.backend,
+            backend_name=self._chosen.name,
+            new_agent=new_agent,
+            crew=Crew(),
+            tell=self._tell,
+            stop=Future(),
+        )
+
+    def _write_summaries(self) -> dict[str, Any]:
+        rows = list(standings(self._directory))
+        totals = summary(self._directory, rows)
+        self._directory.write_summary(totals)
+        self._directory.write_eval_summary(eval_summary(self._directory, rows))
+        return totals
+
+    def _tell(self, event: Event) -> None:
+        """One event at a time, whichever thread has it."""
+        if self._progress is not None:
+            with self._telling:
+                self._progress(event)
+
+
+def _key(trial: TrialDirectory) -> tuple[str, int]:
+    return trial.pair.repo, trial.pair.task_id
+
+
+def _model(asked: str | None, agent: object) -> str | None:
+    """The model of a run: the one asked for; none where the agent uses none; else the documented default."""
+    if asked is not None or not getattr(agent, "uses_model", True):
+        return asked
+    return DEFAULT_MODEL

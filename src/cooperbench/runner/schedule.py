@@ -1,0 +1,205 @@
+"""All trials of an invocation: at most so many at once, each judged as soon as it is done.
+
+One thread decides and tells, the others work. Nothing is submitted before there is room for it, so ten thousand
+trials cost no more memory than those under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+from cooperbench.dataset.model import Task
+from cooperbench.errors import BackendError, SandboxStartError
+from cooperbench.eval.backends import shell
+from cooperbench.eval.backends.base import DEFAULT_WORKDIR, EvalBackend, Sandbox, SandboxSpec
+from cooperbench.eval.evaluator import judged_event, unjudged_event
+from cooperbench.eval.judging import judge_trial
+from cooperbench.events import Judged, Note, TrialFinished
+from cooperbench.runner.trial import Bench, Trial
+from cooperbench.runs import TrialDirectory
+
+_PATIENCE = 30
+"""Seconds the trials under way are given to end when the run is being stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Which images are ready, and which cannot be made so."""
+
+    digests: Mapping[str, str | None]
+    broken: Mapping[str, str]
+    """Image reference → why."""
+
+
+class Schedule:
+    """Runs trials and judges them."""
+
+    def __init__(self, bench: Bench, tasks: Mapping[tuple[str, int], Task], images: Images) -> None:
+        self._bench = bench
+        self._tasks = tasks
+        self._images = images
+        self._todo: Iterator[TrialDirectory] = iter(())
+        self._unjudged: deque[TrialDirectory] = deque()
+        self._trials: dict[Future[TrialFinished], tuple[TrialDirectory, Trial]] = {}
+        self._judgements: dict[Future[Judged], tuple[TrialDirectory, EndableBackend]] = {}
+        self._done: SimpleQueue[Future[Any] | None] = SimpleQueue()
+
+    def carry_out(self, todo: Iterable[TrialDirectory], unjudged: Iterable[TrialDirectory]) -> bool:
+        """Run `todo`, judge these and `unjudged`; whether it came to its end, or was stopped by Ctrl-C."""
+        self._todo = iter(todo)
+        self._unjudged.extend(unjudged)
+        with _ctrl_c(self._ask_to_stop):
+            while self._start_what_fits():
+                future = self._done.get()
+                if future is None:
+                    self._stop()
+                    return False
+                self._settle(future)
+        return True
+
+    # ------------------------------------------------------------------------------------------ starting
+
+    def _start_what_fits(self) -> bool:
+        """Fill every free place; whether anything is under way."""
+        spec = self._bench.spec
+        while len(self._trials) < spec.concurrency and (directory := next(self._todo, None)) is not None:
+            self._start_trial(directory)
+        while len(self._judgements) < spec.eval_concurrency and self._unjudged:
+            self._start_judgement(self._unjudged.popleft())
+        return bool(self._trials or self._judgements)
+
+    def _start_trial(self, directory: TrialDirectory) -> None:
+        trial = Trial(self._bench, self._task(directory), directory)
+        future = self._bench.crew.submit(partial(self._run, trial, directory))
+        self._trials[future] = (directory, trial)
+        future.add_done_callback(self._done.put)
+
+    def _start_judgement(self, directory: TrialDirectory) -> None:
+        backend = EndableBackend(self._bench.backend, self._bench.backend_name)
+        future = self._bench.crew.submit(partial(self._judge, backend, directory))
+        self._judgements[future] = (directory, backend)
+        future.add_done_callback(self._done.put)
+
+    def _run(self, trial: Trial, directory: TrialDirectory) -> TrialFinished:
+        if (reason := self._images.broken.get(self._task(directory).image)) is not None:
+            return trial.fail(SandboxStartError(reason))
+        return trial.run()
+
+    def _judge(self, backend: EndableBackend, directory: TrialDirectory) -> Judged:
+        begun = time.monotonic()
+        task = self._task(directory)
+        if (reason := self._images.broken.get(task.image)) is not None:
+            raise SandboxStartError(reason)
+        verdict, reused = judge_trial(
+            backend,
+            task,
+            directory,
+            self._bench.spec.judging,
+            image_digest=self._images.digests.get(task.image),
+        )
+        return judged_event(directory, verdict, time.monotonic() - begun, reused=reused)
+
+    def _task(self, directory: TrialDirectory) -> Task:
+        return self._tasks[directory.pair.repo, directory.pair.task_id]
+
+    # ------------------------------------------------------------------------------------------ ending
+
+    def _settle(self, future: Future[Any]) -> None:
+        if future in self._judgements:
+            directory, _ = self._judgements.pop(future)
+            error = future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            self._bench.tell(future.result() if error is None else unjudged_event(directory, error))
+            return
+        directory, trial = self._trials.pop(future)
+        error = future.exception()
+        if error is not None and not isinstance(error, Exception):
+            raise error
+        finished = trial.fail(error) if error is not None else future.result()
+        self._bench.tell(finished)
+        if finished.status == "done" and self._bench.spec.auto_eval:
+            self._unjudged.append(directory)
+
+    def _ask_to_stop(self) -> None:
+        """Called by a signal handler, so it does the least there is."""
+        self._done.put(None)
+
+    def _stop(self) -> None:
+        """Start nothing more, end what is under way, keep what was already done."""
+        self._bench.tell(Note("stopping: ending the sandboxes (again Ctrl-C: leave at once)"))
+        self._bench.stop.set_result(None)
+        for _, trial in list(self._trials.values()):
+            trial.close()
+        for _, backend in list(self._judgements.values()):
+            backend.end()
+        under_way: list[Future[Any]] = [*self._trials, *self._judgements]
+        ended, _ = wait(under_way, timeout=_PATIENCE)
+        for future in ended:
+            if future.exception() is None:  # it was faster than we
+                self._settle(future)
+
+
+class EndableBackend:
+    """A backend for one judgement whose sandbox can be ended from outside, at any moment."""
+
+    def __init__(self, backend: EvalBackend, name: str) -> None:
+        self.name = name
+        self._backend = backend
+        self._sandbox: Sandbox | None = None
+        self._ended = False
+        self._lock = threading.Lock()
+
+    def create(self, spec: SandboxSpec) -> Sandbox:
+        """As the backend itself, until `end`."""
+        if self._ended:
+            raise BackendError("the run is being stopped")
+        sandbox = shell.create(self._backend, spec)
+        with self._lock:
+            self._sandbox = sandbox
+            ended = self._ended
+        if ended:
+            shell.terminate(sandbox)
+        return sandbox
+
+    def create_sandbox(self, image: str, timeout: int = 600, workdir: str = DEFAULT_WORKDIR) -> Sandbox:
+        """As `create`."""
+        return self.create(SandboxSpec(image, timeout, workdir))
+
+    def end(self) -> None:
+        """End the sandbox there is, and make no other."""
+        with self._lock:
+            self._ended = True
+            sandbox = self._sandbox
+        if sandbox is not None:
+            shell.terminate(sandbox)
+
+
+@contextlib.contextmanager
+def _ctrl_c(first: Any) -> Iterator[None]:
+    """The first Ctrl-C calls `first`, the second one is what it always was. Only the main thread may do this."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handler(number: int, frame: Any) -> None:
+        del number, frame
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        first()
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

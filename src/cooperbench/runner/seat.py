@@ -1,0 +1,137 @@
+"""One agent's part of a trial, from its sandbox to its patch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from cooperbench.agents.base import LIMITS_EXCEEDED, Agent, AgentResult, Assignment, Mailbox
+from cooperbench.collaboration import Bus, NoMailbox, Relay, client_files
+from cooperbench.errors import SandboxLost
+from cooperbench.eval.backends import shell
+from cooperbench.eval.backends.base import EvalBackend, Sandbox, SandboxSpec
+from cooperbench.runner import repository
+from cooperbench.runner.repository import Baseline, Taken
+
+MARGIN = 1800
+"""Seconds a sandbox may live beside its agent's own time: preparing the repository and taking the patch."""
+GRACE = 30
+"""Seconds an agent is given to come back by itself after its time is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one agent came to."""
+
+    result: AgentResult
+    taken: Taken
+    seconds: float
+
+
+class Seat:
+    """One agent, its sandbox and its end of the bus. `open`, then `work`; `close` ends it at any time."""
+
+    def __init__(self, agent: Agent, assignment: Assignment, bus: Bus | None) -> None:
+        """A seat without a bus has nobody to talk to."""
+        self.agent = agent
+        self.assignment = assignment
+        self._bus = bus
+        self._sandbox: Sandbox | None = None
+        self._baseline: Baseline | None = None
+        self._begun = 0.0
+        self._closed = False
+        self._lock = threading.Lock()
+        self._collecting = threading.Lock()
+
+    @property
+    def agent_id(self) -> str:
+        """Who sits here."""
+        return self.assignment.agent_id
+
+    @property
+    def _relayed(self) -> bool:
+        """Whether `coop` must work in the sandbox: agents that never call it may say so."""
+        return self._bus is not None and getattr(self.agent, "uses_messages", True)
+
+    def open(self, backend: EvalBackend, spec: SandboxSpec) -> None:
+        """Make the sandbox and ready the repository in it.
+
+        Raises:
+            BackendError: one of the two failed.
+        """
+        sandbox = shell.create(backend, spec)
+        with self._lock:
+            self._sandbox = sandbox
+            closed = self._closed
+        if closed:  # while it was being made
+            self.close()
+            raise SandboxLost("the trial has ended")
+        tools = {repository.PROGRAM: repository.program()}
+        shell.put_files(sandbox, {**tools, **client_files()} if self._relayed else tools)
+        self._baseline = repository.prepare(sandbox, self.assignment.workdir)
+
+    def work(self) -> Work | None:
+        """Let the agent work, then take its patch and end the sandbox; None when `expire` was faster.
+
+        Raises:
+            AgentError, BackendError, or whatever else comes out of a framework.
+        """
+        self._begun = time.monotonic()
+        try:
+            result = self._run()
+            return self._collect(result) if self._claim() else None
+        finally:
+            self.close()
+
+    def expire(self) -> Work | None:
+        """End an agent that does not end by itself, and take what it has; None when it has ended after all."""
+        if not self._claim():
+            return None
+        result = AgentResult(LIMITS_EXCEEDED, error=f"over its time limit of {self.assignment.timeout:g} s")
+        try:
+            return self._collect(result)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the sandbox, if there is one; safe at any time and from any thread."""
+        with self._lock:
+            self._closed = True
+            sandbox, self._sandbox = self._sandbox, None
+        if sandbox is not None:
+            shell.terminate(sandbox)
+
+    def _run(self) -> AgentResult:
+        sandbox = self._open_sandbox()
+        mailbox: Mailbox = NoMailbox()
+        relay: Relay | None = None
+        if self._bus is not None:
+            mailbox = own = self._bus.mailbox(self.agent_id)
+            relay = Relay(sandbox, own) if self._relayed else None
+        if relay is not None:
+            relay.start()
+        try:
+            return self.agent.run(self.assignment, sandbox, mailbox)
+        finally:
+            if relay is not None:
+                relay.stop()
+            if self._bus is not None:
+                self._bus.finish(self.agent_id)
+
+    def _claim(self) -> bool:
+        """Whether the caller is the one to take the patch: it is taken once."""
+        return self._collecting.acquire(blocking=False)  # and never released
+
+    def _collect(self, result: AgentResult) -> Work:
+        seconds = time.monotonic() - self._begun
+        sandbox, baseline = self._open_sandbox(), self._baseline
+        if baseline is None:
+            raise SandboxLost("the sandbox was never made ready")
+        return Work(result, repository.take(sandbox, self.assignment.workdir, baseline), seconds)
+
+    def _open_sandbox(self) -> Sandbox:
+        with self._lock:
+            if self._sandbox is None:
+                raise SandboxLost("the trial has ended")
+            return self._sandbox

@@ -1,0 +1,186 @@
+"""What was asked of `run`, as one frozen value; the same as ``config.json``: what ran is what is written."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cooperbench
+from cooperbench.dataset.model import Pair
+from cooperbench.errors import RunConflict, UsageError
+from cooperbench.eval.judging import Judging
+from cooperbench.runs import RunDirectory, differences
+
+DEFAULT_AGENT = "mini_swe_agent_v2"
+DEFAULT_MODEL = "vertex_ai/gemini-3-flash-preview"
+REDIS = "redis://localhost:6379"
+"""Earlier releases' default; accepted, and not used: messages travel through the harness."""
+SETTINGS = ("coop", "solo")
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One invocation of `run`.
+
+    Raises:
+        UsageError: a value that makes no sense, or has no meaning in this release.
+    """
+
+    run_name: str
+    setting: str
+    agent: str
+    model: str | None
+    judging: Judging
+    subset: str | None = None
+    repo: str | None = None
+    task_id: int | None = None
+    features: tuple[int, ...] | None = None
+    concurrency: int = 20
+    eval_concurrency: int = 10
+    force: bool = False
+    auto_eval: bool = True
+    messaging: bool = True
+    agent_config: Path | None = None
+    agent_timeout: float = 3600
+
+    def __post_init__(self) -> None:
+        if self.setting == "team":
+            raise UsageError("setting 'team' is not part of this release; there are coop, solo")
+        if self.setting not in SETTINGS:
+            raise UsageError(f"unknown setting {self.setting!r}; there are {', '.join(SETTINGS)}")
+        for name, number in (("concurrency", self.concurrency), ("eval_concurrency", self.eval_concurrency)):
+            if type(number) is not int or number < 1:
+                raise UsageError(f"{name} must be a whole number above 0, not {number!r}")
+        if not self.agent_timeout > 0:
+            raise UsageError(f"agent_timeout must be more than 0 seconds, not {self.agent_timeout!r}")
+        if self.agent_config is not None and not self.agent_config.exists():
+            raise UsageError(f"agent configuration {self.agent_config} does not exist")
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """What was chosen of the dataset, as it was asked for."""
+        features = list(self.features) if self.features is not None else None
+        return {"subset": self.subset, "repo": self.repo, "task_id": self.task_id, "features": features}
+
+
+def refuse_what_is_not_there(redis_url: str | None, git_enabled: bool) -> None:
+    """Arguments earlier releases had, and what becomes of them here.
+
+    Raises:
+        UsageError: the argument asks for something this release cannot do.
+    """
+    if redis_url not in (None, REDIS):
+        raise UsageError(
+            f"redis_url={redis_url!r}: this release has no Redis transport; leave it out, "
+            f"messages travel through the harness without a server"
+        )
+    if git_enabled:
+        raise UsageError("git_enabled: this release has no shared git history; leave it out")
+
+
+# ---------------------------------------------------------------------------------------------- config.json
+
+
+def configuration(spec: RunSpec, backend: str, dataset: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Everything needed to repeat the run, as far as this invocation knows."""
+    return {
+        "schema": SCHEMA,
+        "run_name": spec.run_name,
+        "agent_framework": spec.agent,
+        "model": spec.model,
+        "setting": spec.setting,
+        "backend": backend,
+        "agent_config": _fingerprint(spec.agent_config) if spec.agent_config is not None else None,
+        "agent_timeout": spec.agent_timeout,
+        "messaging_enabled": spec.messaging,
+        "git_enabled": False,
+        "test_timeout": spec.judging.timeout,
+        "rules": asdict(spec.judging.rules),
+        "independent": spec.judging.independent,
+        "concurrency": spec.concurrency,
+        "eval_concurrency": spec.eval_concurrency,
+        "auto_eval": spec.auto_eval,
+        "total_tasks": len(pairs),
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dataset": str(dataset),
+        "selections": [spec.selection],
+        "versions": [_versions()],
+        "images": {},
+        "pairs": _by_task(pairs),
+    }
+
+
+def joined(recorded: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a run that goes on: what it was started with, and what this invocation adds."""
+    if recorded is None:
+        return dict(wanted)
+    pairs = {
+        task: list(keys) for task, keys in _mapping(recorded.get("pairs")).items() if isinstance(keys, list)
+    }
+    for task, keys in wanted["pairs"].items():
+        known = pairs.setdefault(task, [])
+        seen = set(known)
+        known.extend(key for key in keys if key not in seen)
+    return {
+        **wanted,
+        "started_at": recorded.get("started_at") or wanted["started_at"],
+        "selections": _added(recorded.get("selections"), wanted["selections"]),
+        "versions": _added(recorded.get("versions"), wanted["versions"]),
+        "images": {**_mapping(recorded.get("images")), **wanted["images"]},
+        "pairs": pairs,
+        "total_tasks": sum(map(len, pairs.values())),
+    }
+
+
+def refuse_another_experiment(run: RunDirectory, wanted: Mapping[str, Any]) -> None:
+    """Two experiments under one name would be counted as one.
+
+    Raises:
+        RunConflict: the run was started with other settings; the message shows which.
+    """
+    changed = differences(run.read_config() or {}, wanted)
+    if changed:
+        raise RunConflict(
+            f"run {run.name!r} was started with other settings: {'; '.join(changed)}; "
+            f"choose another run name, or remove {run.path}"
+        )
+
+
+def _by_task(pairs: Sequence[Pair]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for pair in pairs:
+        found.setdefault(f"{pair.repo}/{pair.task_id}", []).append(",".join(map(str, pair.features)))
+    return found
+
+
+def _fingerprint(path: Path) -> dict[str, str]:
+    """A file or directory by its contents."""
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file()):
+        content = file.read_bytes()
+        name = file.relative_to(path).as_posix() if file != path else ""
+        digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
+    return {"path": str(path), "sha256": digest.hexdigest()}
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "cooperbench": cooperbench.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def _added(recorded: Any, new: list[Any]) -> list[Any]:
+    known = recorded if isinstance(recorded, list) else []
+    return known + [item for item in new if item not in known]
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,250 @@
+"""One trial: every agent in a sandbox of its own, all of them at once, their patches and words kept.
+
+What is written is complete or not there: the result goes to disk last.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from cooperbench.agents.base import ERROR, Agent, AgentResult, Assignment
+from cooperbench.collaboration import Bus
+from cooperbench.dataset.model import Task
+from cooperbench.errors import BackendError, CooperBenchError
+from cooperbench.eval.backends.base import EvalBackend, SandboxSpec
+from cooperbench.events import AgentFinished, Progress, TrialFinished, TrialStarted
+from cooperbench.pool import describe
+from cooperbench.runner.crew import Crew
+from cooperbench.runner.records import agent_record, conversation, trajectory
+from cooperbench.runner.repository import Taken
+from cooperbench.runner.seat import GRACE, MARGIN, Seat, Work
+from cooperbench.runner.spec import RunSpec
+from cooperbench.runs import SOLO, TrialDirectory
+
+
+class InterruptedTrialError(CooperBenchError):
+    """The run is being stopped; nothing is said about this trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all trials of an invocation share."""
+
+    spec: RunSpec
+    backend: EvalBackend
+    backend_name: str
+    new_agent: Callable[[], Agent]
+    crew: Crew
+    tell: Progress
+    stop: Future[None]
+    """Done as soon as the run is to stop."""
+
+
+class Trial:
+    """One trial of a run, under way."""
+
+    def __init__(self, bench: Bench, task: Task, directory: TrialDirectory) -> None:
+        self._bench = bench
+        self._task = task
+        self._directory = directory
+        self._pair = directory.pair
+        self._started_at = datetime.now(UTC)
+        self._begun = time.monotonic()
+        self._run_id = f"{random.getrandbits(32):08x}"
+        assignments = _assignments(bench.spec, task, directory)
+        alone = len(assignments) < 2 or not bench.spec.messaging
+        self._bus = None if alone else Bus([assignment.agent_id for assignment in assignments])
+        self._seats = [Seat(bench.new_agent(), assignment, self._bus) for assignment in assignments]
+
+    def run(self) -> TrialFinished:
+        """Carry it out and keep what came of it; an infrastructure failure is kept too, to be tried again.
+
+        Raises:
+            InterruptedTrialError: the run is being stopped; the trial is not on disk.
+        """
+        self._directory.clear()
+        self._bench.tell(TrialStarted(self._pair, self._bench.spec.setting))
+        try:
+            return self._finish(self._work(), None)
+        except BackendError as error:
+            if self._bench.stop.done():
+                raise InterruptedTrialError(str(error)) from error
+            return self.fail(error)
+        finally:
+            self.close()
+
+    def fail(self, error: Exception) -> TrialFinished:
+        """Keep that the trial came to nothing, for a reason that is not the agents'; it will be tried again."""
+        return self._finish({}, describe(error))
+
+    def close(self) -> None:
+        """End every sandbox of the trial; safe from any thread."""
+        for seat in self._seats:
+            seat.close()
+
+    # ------------------------------------------------------------------------------------------ the agents
+
+    def _work(self) -> dict[Seat, Work]:
+        submit, spec = self._bench.crew.submit, self._bench.spec
+        opening = [
+            submit(partial(seat.open, self._bench.backend, self._sandbox(seat))) for seat in self._seats
+        ]
+        self._await(opening)
+        for opened in opening:
+            opened.result()
+        working = {submit(partial(self._work_of, seat)): seat for seat in self._seats}
+        late = self._await(list(working), spec.agent_timeout + GRACE)
+        done: dict[Seat, Work] = {}
+        for future, seat in working.items():
+            expired = self._told(seat, seat.expire()) if future in late else None
+            done[seat] = expired or self._result_of(seat, future)
+        return done
+
+    def _await(self, futures: Sequence[Future[Any]], seconds: float | None = None) -> set[Future[Any]]:
+        """Wait until all are done, one lost its sandbox, or time is over; gives those that are not done.
+
+        Raises:
+            InterruptedTrialError: the run is being stopped. BackendError: the infrastructure failed one of them.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        open_ = set(futures)
+        while open_:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            done, _ = wait({*open_, self._bench.stop}, timeout=left, return_when=FIRST_COMPLETED)
+            if self._bench.stop.done():
+                raise InterruptedTrialError("the run is being stopped")
+            if not done:
+                break
+            open_ -= done
+            for future in done:
+                if isinstance(error := future.exception(), BackendError):
+                    raise error
+        return open_
+
+    def _work_of(self, seat: Seat) -> Work | None:
+        return self._told(seat, seat.work())
+
+    def _told(self, seat: Seat, work: Work | None) -> Work | None:
+        if work is not None:
+            result = work.result
+            self._bench.tell(AgentFinished(self._pair, seat.agent_id, result.status, result.cost))
+        return work
+
+    def _result_of(self, seat: Seat, future: Future[Work | None]) -> Work:
+        """What an agent came to; a framework's failure is its status."""
+        self._await([future])
+        error = future.exception()
+        if error is None:
+            work = future.result()
+            if work is None:  # cannot be: only `expire` makes it so, and it has returned nothing
+                raise BackendError("an agent's patch was taken by nobody")
+            return work
+        if not isinstance(error, Exception):
+            raise error
+        failed = Work(AgentResult(ERROR, error=describe(error)), Taken(b""), 0.0)
+        self._told(seat, failed)
+        return failed
+
+    def _sandbox(self, seat: Seat) -> SandboxSpec:
+        spec, task = self._bench.spec, self._task
+        labels = {"run": spec.run_name, "trial": f"{spec.setting}/{self._pair.name}", "agent": seat.agent_id}
+        return SandboxSpec(task.image, spec.agent_timeout + MARGIN, network=task.network, labels=labels)
+
+    # ------------------------------------------------------------------------------------------ what is kept
+
+    def _finish(self, done: dict[Seat, Work], error: str | None) -> TrialFinished:
+        solo = self._bench.spec.setting == "solo"
+        for seat, work in done.items():
+            number = SOLO if solo else seat.assignment.features[0]
+            self._directory.write_patch(number, work.taken.patch)
+            self._directory.write_trajectory(
+                number, trajectory(seat.assignment, work, self._bench.spec.model)
+            )
+        postings = self._bus.journal() if self._bus is not None else ()
+        if not solo:
+            owner = {seat.agent_id: seat.assignment.features[0] for seat in self._seats}
+            self._directory.write_conversation(conversation(postings, owner))
+        records = {seat.agent_id: agent_record(seat.assignment, work) for seat, work in done.items()}
+        costs = [work.result.cost for work in done.values()]
+        cost = sum(cost for cost in costs if cost is not None) if costs and None not in costs else None
+        error = error or next(
+            (f"{k}: {r['error']}" for k, r in records.items() if r["status"] == ERROR), None
+        )
+        seconds = time.monotonic() - self._begun
+        self._directory.write_result(
+            {
+                **self._head(),
+                "ended_at": datetime.now(UTC).isoformat(),
+                "duration_seconds": round(seconds, 3),
+                **({"agent": records.get("agent1")} if solo else {"agents": records}),
+                "total_cost": cost,
+                "total_steps": sum(work.result.steps for work in done.values()),
+                **({} if solo else {"messages_sent": len(postings)}),
+                "log_dir": str(self._directory.path),
+                "error": error,
+            }
+        )
+        return TrialFinished(
+            self._pair,
+            self._bench.spec.setting,
+            "error" if error else "done",
+            seconds,
+            cost,
+            len(postings),
+            error,
+        )
+
+    def _head(self) -> dict[str, Any]:
+        spec = self._bench.spec
+        return {
+            "repo": self._pair.repo,
+            "task_id": self._pair.task_id,
+            "features": list(self._pair.features),
+            "setting": spec.setting,
+            "run_id": self._run_id,
+            "run_name": spec.run_name,
+            "agent_framework": spec.agent,
+            "model": spec.model,
+            "backend": self._bench.backend_name,
+            "image": self._task.image,
+            "started_at": self._started_at.isoformat(),
+        }
+
+
+def _assignments(spec: RunSpec, task: Task, directory: TrialDirectory) -> list[Assignment]:
+    pair = directory.pair
+    shares = [pair.features] if spec.setting == "solo" else [(number,) for number in pair.features]
+    names = [f"agent{number}" for number in range(1, len(shares) + 1)]
+    return [
+        Assignment(
+            agent_id=name,
+            teammates=tuple(other for other in names if other != name),
+            repo=pair.repo,
+            task_id=pair.task_id,
+            features=share,
+            pair=pair.features,
+            setting=spec.setting,
+            instructions=_instructions(task, share),
+            task_path=task.path,
+            model=spec.model,
+            config=spec.agent_config,
+            timeout=spec.agent_timeout,
+            output_dir=directory.path / name,
+        )
+        for name, share in zip(names, shares, strict=True)
+    ]
+
+
+def _instructions(task: Task, features: tuple[int, ...]) -> str:
+    """One specification as it is; several under a heading each."""
+    texts = {number: task.features[number].specification for number in features}
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    return "\n\n".join(f"## Feature {number}\n\n{text.strip()}\n" for number, text in texts.items())

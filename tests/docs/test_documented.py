@@ -1,0 +1,251 @@
+"""The calls that CooperBench's published documentation shows, as its readers write them.
+
+What this release has runs as documented; what it does not have yet is one clear line.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cooperbench import evaluate, register_agent, run, run_patch_test
+from cooperbench.agents.gold import GoldAgent
+from cooperbench.errors import UsageError
+from cooperbench.eval import backends
+from cooperbench.eval.backends.base import EvalBackend, ExecResult, Sandbox
+
+LATER = ["modal", "docker", "gcp"]
+
+
+@pytest.fixture(name="agents")
+def _agents(project: Path) -> Path:
+    """The documentation names no agent; here the default one is an oracle instead of a model."""
+    from cooperbench.agents import registry
+    from cooperbench.runner.spec import DEFAULT_AGENT
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_registered", {})
+        register_agent(DEFAULT_AGENT, GoldAgent)
+        yield project
+
+
+def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+# -------------------------------------------------------------------------------------------- not here yet
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_getting_a_later_backend(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        backends.get_backend(name)
+    assert one_line(caught).startswith(f"Unknown backend '{name}'")
+
+
+@pytest.mark.parametrize("name", LATER)
+@pytest.mark.usefixtures("agents")
+def test_running_on_a_later_backend(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        run(run_name=f"{name}_run", subset="lite", backend=name, concurrency=5)
+    assert one_line(caught).startswith(f"Unknown backend '{name}'")
+
+
+@pytest.mark.parametrize("name", LATER)
+@pytest.mark.usefixtures("agents")
+def test_judging_on_a_later_backend(name: str) -> None:
+    run(run_name="my_experiment", subset="lite", backend="local", auto_eval=False)
+    with pytest.raises(UsageError) as caught:
+        evaluate(run_name="my_experiment", backend=name, concurrency=100)
+    assert one_line(caught).startswith(f"Unknown backend '{name}'")
+
+
+@pytest.mark.parametrize("name", LATER)
+@pytest.mark.usefixtures("project")
+def test_testing_a_patch_on_a_later_backend(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        run_patch_test(
+            repo_name="llama_index_task",
+            task_id=1,
+            feature_id=1,
+            agent_patch="path/to/patch",
+            timeout=1200,
+            backend=name,
+        )
+    assert one_line(caught).startswith(f"Unknown backend '{name}'")
+
+
+@pytest.mark.parametrize("module", ["docker", "gcp"])
+def test_importing_a_later_backend(module: str) -> None:
+    with pytest.raises(
+        ModuleNotFoundError, match=rf"No module named 'cooperbench\.eval\.backends\.{module}'"
+    ):
+        __import__(f"cooperbench.eval.backends.{module}")
+
+
+@pytest.mark.usefixtures("project")
+def test_the_documented_default_agent_is_not_here_yet() -> None:
+    with pytest.raises(UsageError) as caught:
+        run(run_name="x", subset="lite", backend="local")
+    assert "mini_swe_agent" in one_line(caught)
+
+
+# -------------------------------------------------------------------------------------------- here
+
+
+@pytest.mark.usefixtures("project")
+def test_creating_and_using_a_sandbox() -> None:
+    backend = backends.get_backend("local")
+    sandbox = backend.create_sandbox(
+        image="cooperbench-demo/llama-index:task1",
+        timeout=600,
+        workdir="/workspace",
+    )
+    try:
+        result = sandbox.exec("sh", "-c", "git --version")
+        assert result.returncode == 0
+        assert result.stdout_read().startswith("git version")
+        assert result.stderr_read() == ""
+        assert sandbox.exec("git", "apply", "agent.patch").returncode != 0, "there is no such patch"
+        assert sandbox.exec("pwd").stdout_read() == "/workspace\n"
+    finally:
+        sandbox.terminate()
+
+
+@pytest.mark.usefixtures("agents")
+def test_running_then_judging() -> None:
+    ran = run(run_name="local_run", subset="lite", backend="local", concurrency=2)
+    judged = evaluate(run_name="local_run", backend="local", concurrency=2)
+    assert (ran["total_tasks"], ran["pass_rate"]) == (1, 1.0)
+    assert (judged["total_runs"], judged["passed"]) == (1, 1)
+    assert json.loads(next(Path("logs/local_run").rglob("eval.json")).read_text())["both_passed"] is True
+
+
+@pytest.mark.usefixtures("project")
+def test_testing_a_patch_named_by_its_path() -> None:
+    result = run_patch_test(
+        repo_name="llama_index_task",
+        task_id=1,
+        feature_id=1,
+        agent_patch="path/to/patch",
+        timeout=1200,
+        backend="local",
+    )
+    assert (result["passed"], result["error"]) == (True, None)
+    assert result["tests_passed"] == result["tests_total"] > 0
+
+
+# -------------------------------------------------------------------------------------------- one's own
+
+
+@dataclass
+class MyExecResult:
+    """As the documentation writes it."""
+
+    returncode: int
+    _stdout: str
+    _stderr: str
+
+    def stdout_read(self) -> str:
+        return self._stdout
+
+    def stderr_read(self) -> str:
+        return self._stderr
+
+
+class PretendedSandbox:
+    """As the documentation writes it: says yes to everything, does nothing."""
+
+    def __init__(self, image: str, timeout: int, workdir: str) -> None:
+        self.image, self.timeout, self.workdir = image, timeout, workdir
+
+    def exec(self, *args: str) -> ExecResult:
+        del args
+        return MyExecResult(returncode=0, _stdout="Command output", _stderr="")
+
+    def terminate(self) -> None:
+        pass
+
+
+class PretendedBackend:
+    """Makes them."""
+
+    def create_sandbox(self, image: str, timeout: int = 600, workdir: str = "/workspace") -> Sandbox:
+        return PretendedSandbox(image, timeout, workdir)
+
+
+class CountingBackend:
+    """A real one behind the same three methods."""
+
+    def __init__(self) -> None:
+        self.inner = backends.get_backend("local")
+        self.created = 0
+
+    def create_sandbox(self, image: str, timeout: int = 600, workdir: str = "/workspace") -> Sandbox:
+        self.created += 1
+        return Plain(self.inner.create_sandbox(image, timeout, workdir))
+
+
+class Plain:
+    """Its sandbox: `exec` and `terminate`."""
+
+    def __init__(self, inner: Sandbox) -> None:
+        self.inner = inner
+
+    def exec(self, *args: str) -> ExecResult:
+        done = self.inner.exec(*args)
+        return MyExecResult(done.returncode, done.stdout_read(), done.stderr_read())
+
+    def terminate(self) -> None:
+        self.inner.terminate()
+
+
+def replace(mine: EvalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documented recipe: assign one's own function over `backends.get_backend`."""
+    original_get_backend = backends.get_backend
+
+    def custom_get_backend(name: str) -> Any:
+        return mine if name == "my_backend" else original_get_backend(name)
+
+    monkeypatch.setattr(backends, "get_backend", custom_get_backend)
+
+
+@pytest.mark.usefixtures("agents")
+def test_replaced_getter_is_used_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = CountingBackend()
+    replace(mine, monkeypatch)
+    assert run(run_name="custom", subset="lite", backend="my_backend")["pass_rate"] == 1.0
+    verdict = json.loads(next(Path("logs/custom").rglob("eval.json")).read_text())
+    assert (verdict["both_passed"], verdict["backend"]) == (True, "my_backend")
+    assert mine.created == 3, "two agents and one judge"
+    evaluate(run_name="custom", backend="my_backend", force=True)
+    assert mine.created == 4
+    assert run_patch_test("llama_index_task", 1, 1, "path/to/patch", backend="my_backend")["passed"]
+    assert mine.created == 5
+
+
+@pytest.mark.usefixtures("agents")
+def test_registered_backend_is_used_everywhere() -> None:
+    mine = CountingBackend()
+    backends.register_backend("my_backend", lambda: mine)
+    run(run_name="custom", subset="lite", backend="my_backend")
+    assert mine.created == 3
+    assert run_patch_test("llama_index_task", 1, 1, "path/to/patch", backend="my_backend")["passed"]
+
+
+@pytest.mark.usefixtures("agents")
+def test_pretended_backend_is_an_error_and_never_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    replace(PretendedBackend(), monkeypatch)
+    totals = run(run_name="pretended", subset="lite", backend="my_backend")
+    assert (totals["failed"], totals["eval"]["failed"], totals["eval"]["errors"]) == (1, 0, 1)
+    assert list(Path("logs/pretended").rglob("eval.json")) == []
+    answer = run_patch_test("llama_index_task", 1, 1, "path/to/patch", backend="my_backend")
+    assert answer["passed"] is False
+    assert "Command output" in answer["error"]
+    assert answer["verdict"] is None

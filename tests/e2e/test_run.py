@@ -1,0 +1,466 @@
+"""`run` as a program calls it: the bundled dataset, sandboxes of this machine, no model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cooperbench
+from cooperbench import evaluate, register_agent, register_backend, run
+from cooperbench.agents.base import AgentResult
+from cooperbench.dataset import demo_dataset
+from cooperbench.dataset.model import Pair
+from cooperbench.errors import AgentError, RunConflict, SandboxLost, UsageError
+from cooperbench.eval import backends
+from cooperbench.eval.backends import shell
+from cooperbench.events import Judged, RunFinished, RunStarted, TrialFinished, TrialStarted
+from cooperbench.runs import RunDirectory, TrialDirectory
+
+DEMO = demo_dataset()
+EXPECTED = json.loads((DEMO / "expected.json").read_text())
+GOLD = json.loads((DEMO / "expected-gold.json").read_text())
+ONE = {"repo": "almanac_task", "task_id": 12, "features": [1, 2]}
+TRIAL = Pair("almanac_task", 12, (1, 2))
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    return tmp_path / "logs"
+
+
+def demo(logs: Path, name: str = "demo", **options: Any) -> tuple[dict[str, Any], list[Any]]:
+    """A run on the bundled dataset; its summary and the events."""
+    events: list[Any] = []
+    arguments = {
+        "agent": "script",
+        "agent_config": DEMO / "scripts" if options.get("agent", "script") == "script" else None,
+        "backend": "local",
+        "concurrency": 3,
+        "eval_concurrency": 2,
+        "dataset_dir": DEMO,
+        "logs_dir": logs,
+        "progress": events.append,
+        **({} if "repo" in options else {"subset": "demo"}),
+        **options,
+    }
+    return run(name, **arguments), events
+
+
+def outcomes(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        line["task"]: {"passed": line["eval"]["both_passed"], "merge": line["eval"]["merge"]}
+        for line in summary["results"]
+    }
+
+
+def trial(logs: Path, name: str = "demo", pair: Pair = TRIAL, setting: str = "coop") -> TrialDirectory:
+    return RunDirectory(logs, name).trial(setting, pair)
+
+
+def files(logs: Path) -> dict[Path, tuple[int, bytes]]:
+    """Every trial file with when it was written."""
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in logs.glob("*/coop/**/*")
+        if path.is_file()
+    }
+
+
+# ------------------------------------------------------------------------------------ what comes out
+
+
+def test_scripts_talk_and_come_out_as_recorded(logs: Path) -> None:
+    summary, events = demo(logs)
+    assert outcomes(summary) == EXPECTED
+    assert summary["messages_sent"] > len(EXPECTED)
+    place = trial(logs)
+    assert set(place.read_patches()) == {1, 2}
+    spoken = place.read_conversation()
+    assert {entry["from"] for entry in spoken} == {"agent1", "agent2"}
+    assert [entry["timestamp"] for entry in spoken] == sorted(entry["timestamp"] for entry in spoken)
+    assert {entry["from"]: entry["feature_id"] for entry in spoken} == {"agent1": 1, "agent2": 2}
+    result = place.read_result() or {}
+    head = {"repo": "almanac_task", "task_id": 12, "features": [1, 2], "setting": "coop", "run_name": "demo"}
+    assert head.items() <= result.items()
+    assert len(result["run_id"]) == 8
+    assert result["agents"]["agent2"]["feature_id"] == 2
+    assert result["agents"]["agent1"]["status"] == "Submitted"
+    assert result["agents"]["agent1"]["input_tokens"] is None
+    assert result["agents"]["agent1"]["patch_lines"] == (place.read_patches()[1]).count(b"\n")
+    assert result["messages_sent"] == len(spoken)
+    trajectory = place.read_trajectory(1) or {}
+    assert trajectory["agent_id"] == "agent1"
+    assert trajectory["messages"][0]["exit_code"] == 0
+    kinds = [type(event) for event in events]
+    assert kinds[0] is RunStarted
+    assert kinds[-1] is RunFinished
+    assert kinds.count(TrialStarted) == kinds.count(TrialFinished) == kinds.count(Judged) == len(EXPECTED)
+    assert events[-1].summary == summary
+    written = json.loads((logs / "demo" / "summary.json").read_text())
+    assert written == summary
+    judged = json.loads((logs / "demo" / "eval_summary.json").read_text())
+    assert {line["run"] for line in judged["results"]} == set(EXPECTED)
+
+
+def test_gold_together(logs: Path) -> None:
+    summary, _ = demo(logs, agent="gold", subset="full")
+    assert outcomes(summary) == GOLD
+
+
+def test_gold_alone(logs: Path) -> None:
+    summary, _ = demo(logs, agent="gold", setting="solo", **ONE)
+    assert summary["eval"]["passed"] == 1
+    place = trial(logs, setting="solo")
+    assert sorted(file.name for file in place.path.iterdir() if file.suffix in (".json", ".patch")) == [
+        "eval.json",
+        "result.json",
+        "solo.patch",
+        "solo_traj.json",
+    ]
+    result = place.read_result() or {}
+    assert "agents" not in result
+    assert "messages_sent" not in result
+    assert result["agent"]["feature_id"] == [1, 2]
+
+
+@pytest.mark.parametrize("setting", ["coop", "solo"])
+def test_doing_nothing_fails_and_is_no_error(logs: Path, setting: str) -> None:
+    summary, _ = demo(logs, agent="noop", setting=setting, **ONE)
+    assert summary["eval"]["failed"] == 1
+    assert summary["eval"]["errors"] == 0
+
+
+def test_one_feature_alone(logs: Path) -> None:
+    summary, _ = demo(logs, agent="gold", setting="solo", repo="almanac_task", features=[3])
+    assert summary["eval"]["passed"] == 1
+    with pytest.raises(UsageError):
+        demo(logs, agent="gold", setting="coop", repo="almanac_task", features=[3])
+
+
+def test_three_together(logs: Path) -> None:
+    summary, _ = demo(logs, agent="gold", repo="gridline_task", features=[4, 1, 3])
+    assert [line["task"] for line in summary["results"]] == ["gridline_task/3/1,3,4"]
+    result = trial(logs, pair=Pair("gridline_task", 3, (1, 3, 4))).read_result() or {}
+    assert [agent["feature_id"] for agent in result["agents"].values()] == [1, 3, 4]
+
+
+def test_without_messages(logs: Path) -> None:
+    with_coop = "if command -v coop; then coop send agent2 x; else exit 0; fi"
+    script = logs.parent / "talk.sh"
+    script.write_text(with_coop)
+    summary, _ = demo(logs, agent_config=script, messaging_enabled=False, auto_eval=False, **ONE)
+    assert summary["completed"] == 1
+    assert summary["messages_sent"] == 0
+
+
+# ------------------------------------------------------------------------------------ going on
+
+
+def test_a_finished_run_is_left_alone(logs: Path) -> None:
+    first, _ = demo(logs)
+    before = files(logs)
+    second, events = demo(logs)
+    assert files(logs) == before
+    assert [event.status for event in events if isinstance(event, TrialFinished)] == ["skip"] * len(EXPECTED)
+    assert same(first) == same(second)
+
+
+def same(summary: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in summary.items() if key != "completed_at"}
+
+
+def test_the_summary_is_the_whole_runs(logs: Path) -> None:
+    """IO5: after a resume the file said what the last invocation had done."""
+    demo(logs, agent="gold", **ONE)
+    summary, _ = demo(logs, agent="gold", repo="almanac_task", features=[1, 4])
+    assert summary["total_tasks"] == 2
+    assert {line["task"] for line in summary["results"]} == {"almanac_task/12/1,2", "almanac_task/12/1,4"}
+    config = RunDirectory(logs, "demo").read_config() or {}
+    assert config["total_tasks"] == 2
+    assert len(config["selections"]) == 2
+
+
+def test_what_is_half_done_is_done_again(logs: Path) -> None:
+    """IO2, IO3: truncated files."""
+    demo(logs, agent="gold", repo="almanac_task")
+    for number, damage in ((2, "result.json"), (3, "eval.json")):
+        path = trial(logs, pair=Pair("almanac_task", 12, (1, number))).path / damage
+        path.write_bytes(path.read_bytes()[:25])
+    kept = trial(logs, pair=Pair("almanac_task", 12, (1, 4))).path
+    before = {file.name: file.stat().st_mtime_ns for file in kept.iterdir()}
+    (trial(logs).path / "left.over").touch()
+    summary, events = demo(logs, agent="gold", repo="almanac_task")
+    assert summary["eval"]["pending"] == summary["eval"]["errors"] == 0
+    assert [event.pair.features for event in events if isinstance(event, TrialStarted)] == [(1, 2)]
+    assert not (trial(logs).path / "left.over").exists()
+    assert {file.name: file.stat().st_mtime_ns for file in kept.iterdir()} == before
+
+
+def test_force_runs_again(logs: Path) -> None:
+    demo(logs, agent="gold", **ONE)
+    before = (trial(logs).path / "result.json").stat().st_mtime_ns
+    demo(logs, agent="gold", force=True, **ONE)
+    assert (trial(logs).path / "result.json").stat().st_mtime_ns != before
+
+
+def test_judging_later(logs: Path) -> None:
+    summary, events = demo(logs, agent="gold", auto_eval=False, **ONE)
+    assert summary["eval"]["pending"] == 1
+    assert not any(isinstance(event, Judged) for event in events)
+    assert evaluate("demo", backend="local", dataset_dir=DEMO, logs_dir=logs)["pending"] == 0
+
+
+def test_another_experiment_under_the_same_name(logs: Path) -> None:
+    """IO6: another setting or model under one name mixed results silently."""
+    demo(logs, agent="gold", **ONE)
+    before = files(logs)
+    with pytest.raises(RunConflict, match="setting was 'coop', is now 'solo'"):
+        demo(logs, agent="gold", setting="solo", **ONE)
+    with pytest.raises(RunConflict, match="agent_framework was 'gold', is now 'noop'"):
+        demo(logs, agent="noop", **ONE)
+    with pytest.raises(RunConflict, match="merge"):
+        demo(logs, agent="gold", merge_rule="union", **ONE)
+    demo(logs, agent="gold", concurrency=1, eval_concurrency=1, **ONE)
+    assert files(logs) == before
+
+
+def test_the_configuration_says_how_to_repeat_it(logs: Path) -> None:
+    demo(logs, agent="gold", **ONE)
+    config = RunDirectory(logs, "demo").read_config() or {}
+    assert config["backend"] == "local"
+    assert config["versions"][0]["cooperbench"] == cooperbench.__version__
+    assert config["rules"] == {"merge": "git", "integrity": "report"}
+    assert config["pairs"] == {"almanac_task/12": ["1,2"]}
+    (digest,) = config["images"].values()
+    assert digest.startswith("sha256:")
+
+
+def test_one_runner_at_a_time(logs: Path) -> None:
+    """IO4: two runners under one name interleaved."""
+    demo(logs, agent="gold", **ONE)
+    with RunDirectory(logs, "demo").lock(), pytest.raises(RunConflict, match="another process is at work"):
+        demo(logs, agent="gold", **ONE)
+
+
+# ------------------------------------------------------------------------------------ failures
+
+
+class Moody:
+    """Misbehaves for agent2 in the way its class says, until it is cured."""
+
+    mood = "crash"
+    uses_messages = False
+
+    def run(self, assignment, sandbox, mailbox) -> AgentResult:
+        del mailbox
+        shell.put_files(sandbox, {f"{assignment.workdir}/{assignment.agent_id}.txt": b"here\n"})
+        if assignment.agent_id != "agent2" or self.mood == "cured":
+            return AgentResult()
+        if self.mood == "crash":
+            raise ZeroDivisionError("a bug of the framework")
+        if self.mood == "own error":
+            raise AgentError("no credentials")
+        if self.mood == "status":
+            return AgentResult("Error", error="gave up")
+        if self.mood == "lost":
+            raise SandboxLost("the sandbox is gone")
+        if self.mood == "limit":
+            return AgentResult("LimitsExceeded", cost=2.5)
+        shell.run(sandbox, ["rm", "-rf", f"{assignment.workdir}/.git"])
+        return AgentResult()
+
+
+@pytest.fixture
+def moody() -> Iterator[type[Moody]]:
+    register_agent("moody", Moody)
+    yield Moody
+    Moody.mood = "crash"
+
+
+@pytest.mark.parametrize("mood", ["crash", "own error", "status", "lost"])
+def test_what_is_not_the_agents_work_is_tried_again(logs: Path, moody: type[Moody], mood: str) -> None:
+    """IO1, IO8: an old verdict must not meet the new patch; an error is no failed test."""
+    moody.mood = mood
+    summary, events = demo(logs, agent="moody", **ONE)
+    assert summary["failed"] == summary["eval"]["errors"] == 1
+    assert summary["eval"]["failed"] == 0
+    assert not any(isinstance(event, Judged) for event in events)
+    told = next(event for event in events if isinstance(event, TrialFinished))
+    assert told.status == "error"
+    assert told.error
+    assert trial(logs).read_verdict() is None
+    trial(logs).write_verdict({"passed": True, "both_passed": True}, {})  # as if of an earlier attempt
+    moody.mood = "cured"
+    summary, _ = demo(logs, agent="moody", **ONE)
+    assert summary["failed"] == summary["eval"]["errors"] == 0
+    assert summary["eval"]["failed"] == 1
+    assert set((trial(logs).read_verdict() or {})["inputs"]) >= {"agent1.patch", "agent2.patch"}
+
+
+def test_a_limit_reached_is_an_outcome(logs: Path, moody: type[Moody]) -> None:
+    moody.mood = "limit"
+    summary, _ = demo(logs, agent="moody", **ONE)
+    assert summary["completed"] == 1
+    assert summary["total_cost"] is None  # agent1's is not known
+    assert b"agent2.txt" in trial(logs).read_patches()[2]
+    _, events = demo(logs, agent="moody", **ONE)
+    assert not any(isinstance(event, TrialStarted) for event in events)
+
+
+def test_a_destroyed_repository_is_the_agents_failure(logs: Path, moody: type[Moody]) -> None:
+    moody.mood = "destroy"
+    summary, _ = demo(logs, agent="moody", **ONE)
+    assert summary["completed"] == summary["eval"]["failed"] == 1
+    result = trial(logs).read_result() or {}
+    assert "gone" in result["agents"]["agent2"]["error"]
+    assert trial(logs).read_patches()[2] == b""
+
+
+def test_an_agent_that_does_not_come_back(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cooperbench.runner import trial as trial_module
+
+    class Stuck:
+        uses_messages = False
+
+        def run(self, assignment, sandbox, mailbox) -> AgentResult:
+            del mailbox
+            shell.put_files(sandbox, {f"{assignment.workdir}/{assignment.agent_id}.txt": b"here\n"})
+            if assignment.agent_id == "agent1":
+                shell.run(sandbox, ["sleep", "600"])
+            return AgentResult()
+
+    register_agent("stuck", Stuck)
+    monkeypatch.setattr(trial_module, "GRACE", 0.2)
+    summary, _ = demo(logs, agent="stuck", agent_timeout=0.5, **ONE)
+    assert summary["completed"] == 1
+    result = trial(logs).read_result() or {}
+    assert [agent["status"] for agent in result["agents"].values()] == ["LimitsExceeded", "Submitted"]
+    assert b"agent1.txt" in trial(logs).read_patches()[1]
+
+
+def test_a_script_that_fails_is_an_error_and_one_that_lasts_a_limit(logs: Path, tmp_path: Path) -> None:
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (scripts / "agent1.sh").write_text("echo no luck >&2\nexit 3\n")
+    (scripts / "agent2.sh").write_text("echo x >new\nsleep 600\n")
+    summary, _ = demo(logs, agent_config=scripts, agent_timeout=1, **ONE)
+    assert summary["failed"] == 1
+    agents = (trial(logs).read_result() or {})["agents"]
+    assert agents["agent1"]["error"] == "agent1.sh ended with exit code 3: no luck"
+    assert agents["agent2"]["status"] == "LimitsExceeded"
+    assert b"new" in trial(logs).read_patches()[2]
+
+
+def test_a_recording_is_replayed(logs: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "both.json"
+    recording.write_text(
+        json.dumps([{"command": "echo $AGENT_ID >who"}, {"command": "false"}, {"command": "cat who"}])
+    )
+    demo(logs, agent_config=recording, auto_eval=False, **ONE)
+    trajectory = trial(logs).read_trajectory(2) or {}
+    assert [step["exit_code"] for step in trajectory["messages"]] == [0, 1, 0]
+    assert trajectory["messages"][2]["stdout"] == "agent2\n"
+
+
+class Broken:
+    """A backend that cannot make sandboxes."""
+
+    def create_sandbox(self, image: str, timeout: int = 600, workdir: str = "/workspace"):
+        del image, timeout, workdir
+        raise OSError("no room on the device")
+
+
+def test_a_backend_that_fails_is_an_error_to_try_again(logs: Path) -> None:
+    register_backend("broken", Broken)
+    summary, events = demo(logs, agent="gold", backend="broken", **ONE)
+    assert summary["failed"] == summary["eval"]["errors"] == 1
+    assert "no room on the device" in summary["results"][0]["error"]
+    assert (trial(logs).read_result() or {})["error"]
+    summary, events = demo(logs, agent="gold", backend="broken", **ONE)
+    assert any(isinstance(event, TrialStarted) for event in events)
+
+
+def test_judging_that_fails_is_an_error_and_no_verdict(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """IO7: an exception while judging ended the run before it wrote its summary."""
+    real = shell.run_job
+
+    def fails(backend, job):
+        del backend, job
+        raise SandboxLost("the engine went away")
+
+    monkeypatch.setattr(shell, "run_job", fails)
+    summary, events = demo(logs, agent="gold", **ONE)
+    assert summary["completed"] == summary["eval"]["errors"] == 1
+    assert next(event for event in events if isinstance(event, Judged)).error == "the engine went away"
+    assert trial(logs).read_verdict() is None
+    monkeypatch.setattr(shell, "run_job", real)
+    summary, events = demo(logs, agent="gold", **ONE)
+    assert summary["eval"]["errors"] == 0
+    assert not any(isinstance(event, TrialStarted) for event in events)
+
+
+# ------------------------------------------------------------------------------------ asked for and refused
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"agent": "nobody"}, "agent 'nobody' is unknown; there is gold"),
+        ({"setting": "team"}, "not part of this release"),
+        ({"setting": "duet"}, "unknown setting 'duet'"),
+        ({"backend": "nowhere"}, "Unknown backend 'nowhere'"),
+        ({"concurrency": 0}, "concurrency must be"),
+        ({"agent_timeout": 0}, "agent_timeout"),
+        ({"agent_config": "/no/such/file"}, "does not exist"),
+        ({"redis_url": "redis://elsewhere:1"}, "no Redis transport"),
+        ({"git_enabled": True}, "no shared git history"),
+        ({"merge_rule": "magic"}, "unknown merge rule"),
+        ({"features": [1, 1]}, "feature"),
+        ({"features": [1]}, "feature"),
+        ({"name": "../x"}, "run name"),
+    ],
+)
+def test_one_line_that_says_what_is_wrong(logs: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        demo(logs, **{"agent": "gold", **ONE, **options})
+    assert "\n" not in str(caught.value)
+    assert not logs.exists()
+
+
+def test_the_default_redis_address_of_old_scripts_is_accepted(logs: Path) -> None:
+    summary, _ = demo(logs, agent="gold", redis_url="redis://localhost:6379", auto_eval=False, **ONE)
+    assert summary["completed"] == 1
+
+
+def test_the_order_of_features_means_nothing(logs: Path) -> None:
+    """3.8: `-f 2,1` flipped the features in the output."""
+    summary, _ = demo(logs, agent="gold", repo="almanac_task", task_id=12, features=[2, 1])
+    assert summary["results"][0]["task"] == "almanac_task/12/1,2"
+    assert trial(logs).path.is_dir()
+
+
+def test_task_0_is_a_task(logs: Path) -> None:
+    summary, _ = demo(logs, agent="noop", repo="todosh_task", task_id=0, auto_eval=False)
+    assert summary["total_tasks"] == 6
+
+
+def test_a_backend_of_ones_own_put_in_place_of_the_getter(
+    logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the documentation shows: `backends.get_backend = mine`."""
+    original = backends.get_backend
+    monkeypatch.setattr(
+        backends, "get_backend", lambda name: original("local" if name == "my_backend" else name)
+    )
+    summary, _ = demo(logs, agent="gold", backend="my_backend", **ONE)
+    assert summary["completed"] == 1
+    assert (trial(logs).read_result() or {})["backend"] == "my_backend"
+
+
+def test_nothing_is_printed(logs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    demo(logs, agent="gold", **ONE)
+    assert capfd.readouterr() == ("", "")

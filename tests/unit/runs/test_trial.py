@@ -1,0 +1,115 @@
+"""One trial's files: whole or absent, never a reason to stop."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cooperbench.dataset.model import Pair
+from cooperbench.errors import UsageError
+from cooperbench.runs import RunDirectory, TrialDirectory, finished
+
+PAIR = Pair("repo_task", 0, (1, 2))
+DONE = {"agents": {"agent1": {"status": "Submitted"}, "agent2": {"status": "LimitsExceeded"}}}
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> TrialDirectory:
+    return RunDirectory(tmp_path, "run").trial("coop", PAIR)
+
+
+def test_names_are_the_published_layout(trial: TrialDirectory, tmp_path: Path) -> None:
+    assert trial.path == tmp_path / "run" / "coop" / "repo_task" / "0" / "f1_f2"
+    trial.write_patch(1, b"one")
+    trial.write_patch(2, b"two\r\n\xff")
+    trial.write_trajectory(1, {"steps": 1})
+    trial.write_conversation([{"from": "agent1"}])
+    trial.write_result(DONE)
+    trial.write_verdict({"passed": True}, {"tests.f1.log": b"log"})
+    assert sorted(os.listdir(trial.path)) == [
+        "agent1.patch",
+        "agent1_traj.json",
+        "agent2.patch",
+        "conversation.json",
+        "eval.json",
+        "result.json",
+        "tests.f1.log",
+    ]
+    assert trial.read_patches() == {1: b"one", 2: b"two\r\n\xff"}
+    assert trial.read_conversation() == [{"from": "agent1"}]
+
+
+def test_solo_names(tmp_path: Path) -> None:
+    trial = RunDirectory(tmp_path, "run").trial("solo", PAIR)
+    trial.write_patch(0, b"all")
+    trial.write_trajectory(0, {})
+    assert sorted(os.listdir(trial.path)) == ["solo.patch", "solo_traj.json"]
+    assert trial.read_patches() == {0: b"all"}
+
+
+@given(
+    damage=st.binary(max_size=60) | st.sampled_from([b"[]", b"3", b"null", b"{", b'{"a":', b"[" * 100_000])
+)
+def test_damaged_files_read_as_absent(tmp_path_factory: pytest.TempPathFactory, damage: bytes) -> None:
+    """IO2, IO3: a truncated result or verdict means *not done*, not a crash for ever."""
+    trial = TrialDirectory(tmp_path_factory.mktemp("t"), "coop", PAIR)
+    for name in ("result.json", "eval.json", "conversation.json", "eval_error.json"):
+        (trial.path / name).write_bytes(damage)
+    assert trial.read_result() in (None, {})
+    assert trial.read_verdict() in (None, {})
+    assert isinstance(trial.read_conversation(), list)
+    assert not finished(trial.read_result() or None)
+
+
+def test_every_truncation_of_a_result_is_unfinished(trial: TrialDirectory) -> None:
+    trial.write_result(DONE)
+    whole = (trial.path / "result.json").read_bytes()
+    for length in range(len(whole.rstrip())):
+        (trial.path / "result.json").write_bytes(whole[:length])
+        assert not finished(trial.read_result())
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (None, False),
+        (DONE, True),
+        ({**DONE, "error": "the sandbox is gone"}, False),
+        ({"agents": {"agent1": {"status": "Error"}, "agent2": {"status": "Submitted"}}}, False),
+        ({"agent": {"status": "Submitted"}}, True),
+        ({"agent": {"status": "Error"}}, False),
+    ],
+)
+def test_what_finished_means(result, expected: bool) -> None:
+    assert finished(result) is expected
+
+
+def test_a_new_verdict_leaves_nothing_of_the_old(trial: TrialDirectory) -> None:
+    trial.write_result(DONE)
+    trial.write_verdict({"passed": True}, {"tests.f1.log": b"1", "tests.f2.log": b"2"})
+    trial.write_judge_error("the engine went away")
+    assert trial.read_judge_error() == "the engine went away"
+    trial.write_verdict({"passed": False}, {"tests.f1.log": b"new"})
+    assert trial.read_judge_error() is None
+    assert sorted(os.listdir(trial.path)) == ["eval.json", "result.json", "tests.f1.log"]
+
+
+def test_clear_leaves_nothing(trial: TrialDirectory) -> None:
+    """IO1: the old verdict must not meet the new patch."""
+    trial.clear()
+    trial.write_result(DONE)
+    trial.write_verdict({"passed": True}, {})
+    (trial.path / "agent1").mkdir()
+    (trial.path / "agent1" / "stream.jsonl").touch()
+    trial.clear()
+    assert not trial.path.exists()
+
+
+@pytest.mark.parametrize("name", ["../x.log", "a/b.log", ".hidden.log", "result.json", "", "x\n.log"])
+def test_a_log_cannot_be_written_elsewhere(trial: TrialDirectory, name: str) -> None:
+    with pytest.raises(UsageError, match="no name for a test log"):
+        trial.write_verdict({}, {name: b""})
