@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from cooperbench.eval import backends
-from cooperbench.eval.backends.base import Closable, EvalBackend
+from cooperbench.eval.backends.base import Closable, EvalBackend, Sandbox
+from cooperbench.eval.backends.checks import ConfiguredImage
 from tests.contract.foreign import ExecOnlyBackend
+from tests.docker import engines
 
 
 @contextlib.contextmanager
@@ -35,11 +37,16 @@ class Candidate:
     open: Callable[[], AbstractContextManager[EvalBackend]]
     image: str
     gaps: Mapping[str, str] = field(default_factory=dict)
+    kill: Callable[[Sandbox], None] | None = None
+    """Makes a sandbox die behind the backend's back."""
+    configured: ConfiguredImage | None = None
 
 
 CANDIDATES = {
     "local": Candidate(local, "host"),
     "exec-only": Candidate(exec_only, "host"),
+    "docker": Candidate(engines.docker, engines.IMAGE, kill=engines.kill, configured=engines.CONFIGURED),
+    "podman": Candidate(engines.podman, engines.IMAGE, kill=engines.kill, configured=engines.CONFIGURED),
 }
 
 

@@ -10,7 +10,8 @@ from tests.contract.conftest import Held
 
 @pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
 def test_contract(held: Held, check: Check) -> None:
-    subject = Subject(held.backend, held.candidate.image)
+    given = held.candidate
+    subject = Subject(held.backend, given.image, kill=given.kill, configured=given.configured)
     result = examine(check, subject, held.candidate.gaps.get(check.name))
     if result.outcome in ("skipped", "known gap"):
         pytest.skip(f"{result.outcome}: {result.message}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import logging
 import os
 import re
@@ -70,14 +71,14 @@ def _import(engine: Engine, image: str, files: list[str]) -> None:
     with tempfile.TemporaryFile() as archive:
         _pack(archive, files)
         archive.seek(0)
-        name, _, tag = image.partition(":")
         with complaints(engine, f"making image {image}"):
-            engine.api.import_image_from_stream(
-                iter(partial(archive.read, _CHUNK), b""),
-                repository=name,
-                tag=tag,
-                changes=[f"ENV PATH={_PATH}", "ENV LANG=C.UTF-8"],
+            said = engine.api.import_image_from_stream(
+                iter(partial(archive.read, _CHUNK), b""), changes=[f"ENV PATH={_PATH}", "ENV LANG=C.UTF-8"]
             )
+            made = json.loads(said.strip().splitlines()[-1])["status"]
+            # Named afterwards: Podman's service does not heed a tag given with the import.
+            name, _, tag = image.partition(":")
+            engine.api.tag(made, name, tag)
 
 
 def _files() -> list[str]:

@@ -162,7 +162,8 @@ def _commit(engine: Engine, container: str, image: str, base: Any, key: str) -> 
     config["Labels"] = {**(config.get("Labels") or {}), LABEL: key}
     name, _, tag = image.rpartition(":")
     with complaints(engine, f"keeping image {image}"):
-        engine.api.commit(container, repository=name, tag=tag, pause=False, conf=config)
+        made = engine.api.commit(container, pause=False, conf=config)
+        engine.api.tag(made["Id"], name, tag)
 
 
 # -------------------------------------------------------------------------------------------- contexts
