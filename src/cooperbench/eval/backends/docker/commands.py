@@ -27,6 +27,9 @@ _KILLED = 137
 _LONGEST_REQUEST = 64 * 1024
 """Bytes; a shell reads its input byte by byte, so more than that goes by an archive."""
 
+_LONG = 2.0
+"""Seconds after which a command with a time limit is one that may have to be killed."""
+
 _LAST_WORDS = 10.0
 """Seconds a lane may take to say that a command is over once its processes were killed."""
 
@@ -36,7 +39,7 @@ _AFTERMATH = 0.2
 _KILLING = 60.0
 """Seconds the killing of one command's processes may take."""
 
-_MORE_PROCESSES = 4096
+_MORE_PROCESSES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +59,25 @@ def run(sandbox: DockerSandbox, command: Command) -> Completed:
     request = _request(sandbox, command, word, tag)
     listening = Listening(word, sandbox.settings.output)
     with sandbox.lane() as lane:
-        until = None if command.timeout is None else time.monotonic() + max(0.0, command.timeout)
         try:
             lane.tell(request)
-            if lane.listen(listening, until):
+            if _over_in_time(sandbox, lane, listening, command.timeout):
                 return _completed(sandbox, lane, listening)
             return _out_of_time(sandbox, lane, listening, tag)
         except LaneLost as lost:
             return _without_lane(sandbox, lane, listening, lost)
+
+
+def _over_in_time(sandbox: DockerSandbox, lane: Lane, listening: Listening, timeout: float | None) -> bool:
+    if timeout is None:
+        return lane.listen(listening, None)
+    until = time.monotonic() + max(0.0, timeout)
+    if timeout > _LONG:
+        if lane.listen(listening, until - timeout + _LONG):
+            return True
+        # It may come to killing, and later there may be no room for one more process.
+        sandbox.keep_killer()
+    return lane.listen(listening, until)
 
 
 def _completed(sandbox: DockerSandbox, lane: Lane, listening: Listening) -> Completed:
@@ -99,6 +113,7 @@ def _out_of_time(sandbox: DockerSandbox, lane: Lane, listening: Listening, tag: 
         if not any(_kill(sandbox, f"{tag} {'yes' if alone else 'no'} '{older}'", lanes) for _ in range(3)):
             log.warning("a command out of time was ended with its whole sandbox")
             sandbox.lose("a command out of time could be ended only with the whole sandbox")
+            return _result(listening, TIMED_OUT, timed_out=True)
     if lane.listen(listening, time.monotonic() + _LAST_WORDS) and listening.free:
         sandbox.spare(lane)
     else:
@@ -123,14 +138,17 @@ def _kill(sandbox: DockerSandbox, whose: str, lanes: str) -> bool:
     except LaneLost:  # what is to be killed killed it
         done = False
     if done:
-        sandbox.spare(killer)
+        sandbox.keep_killer(killer)
     else:
         sandbox.abandon(killer)
     return done
 
 
 def _killer(sandbox: DockerSandbox) -> Lane:
-    """A lane to kill by. Where no process can be started any more, room is made for it."""
+    """A lane to kill by: the one that is kept, else a new one. Where there is no room for it, room is made."""
+    kept = sandbox.take_killer()
+    if kept is not None:
+        return kept
     try:
         return sandbox.open_lane()
     except SandboxLost:
@@ -181,7 +199,7 @@ def _request(sandbox: DockerSandbox, command: Command, word: str, tag: str) -> b
         return request
     path = f"/.cooperbench-{word[:16]}.command"
     archives.put_files(sandbox, {path: b"newline='\n'\n" + request + b"\n"})
-    return f". {path}".encode()
+    return f". {path}; rm -f {path}".encode()
 
 
 def _with_environment(command: Command) -> list[str]:

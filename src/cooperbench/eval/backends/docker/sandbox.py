@@ -33,6 +33,7 @@ class DockerSandbox:
         self._all: set[Lane] = {first}
         self._free = [first]
         self._changed = threading.Condition()
+        self._killer: Lane | None = None
         self._busy = 0
         self._killing = False
         self._end: SandboxLost | None = None
@@ -133,6 +134,29 @@ class DockerSandbox:
         with self._changed:
             self._all.add(lane)
         return lane
+
+    def keep_killer(self, lane: Lane | None = None) -> None:
+        """Have a lane at hand for killing: this one, or one more unless there is one; not having it is no trouble yet."""
+        if lane is None:
+            with self._changed:
+                if self._killer is not None:
+                    return
+            try:
+                lane = self.open_lane()
+            except SandboxLost:
+                raise
+            except BackendError as problem:
+                log.debug("no lane to keep for killing: %s", problem)
+                return
+        with self._changed:
+            kept, self._killer = self._killer, lane
+        if kept is not None:
+            self.abandon(kept)
+
+    def take_killer(self) -> Lane | None:
+        with self._changed:
+            kept, self._killer = self._killer, None
+            return kept
 
     def spare(self, lane: Lane) -> None:
         """Nothing but the lane itself has its streams: another command may use it."""
