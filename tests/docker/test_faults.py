@@ -62,7 +62,7 @@ def test_killed_between_commands(sandbox: DockerSandbox) -> None:
         sandbox.exec("true")
 
 
-def test_out_of_memory_is_the_commands_own_end(backend: DockerBackend, make: Make) -> None:
+def test_out_of_memory_is_the_commands_own_end(make: Make) -> None:
     with engines.docker(network="none", memory="64m") as small:
         sandbox = make(by=small)
         assert sandbox.exec("python3", "-c", "bytearray(500_000_000)").returncode == 137
@@ -77,7 +77,7 @@ def test_image_missing(backend: DockerBackend) -> None:
 
 
 def test_image_without_a_shell(backend: DockerBackend) -> None:
-    image = _bare_image(backend, "noshell", {"file": b"x"}, "amd64")
+    image = _bare_image(backend, "noshell", {"file": b"x"})
     with pytest.raises(SandboxStartError, match="the image has no POSIX shell at /bin/sh"):
         backend.create_sandbox(image)
 
@@ -91,12 +91,12 @@ def test_image_for_another_architecture(backend: DockerBackend) -> None:
         + (22).to_bytes(2, "little")
         + bytes(200)
     )
-    image = _bare_image(backend, "foreign", {"bin/sh": foreign}, "s390x")
-    with pytest.raises(SandboxStartError, match="the image is for .* which this machine cannot run"):
+    image = _bare_image(backend, "foreign", {"bin/sh": foreign})
+    with pytest.raises(SandboxStartError, match=r"the image is for .* which this machine cannot run"):
         backend.create_sandbox(image)
 
 
-def _bare_image(backend: DockerBackend, name: str, files: dict[str, bytes], architecture: str) -> str:
+def _bare_image(backend: DockerBackend, name: str, files: dict[str, bytes]) -> str:
     import io
     import tarfile
 
@@ -106,7 +106,6 @@ def _bare_image(backend: DockerBackend, name: str, files: dict[str, bytes], arch
             member = tarfile.TarInfo(path)
             member.size, member.mode = len(content), 0o755
             archive.addfile(member, io.BytesIO(content))
-    del architecture
     engines.engine_of(backend).import_image_from_data(
         buffer.getvalue(), repository=f"cooperbench-test/{name}", tag="1"
     )
@@ -123,13 +122,14 @@ def test_disk_full(sandbox: DockerSandbox) -> None:
 
 
 def test_never_ending_tests_that_fork_daemons(sandbox: DockerSandbox) -> None:
-    script = "i=0; while [ $i -lt 30 ]; do setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' & i=$((i+1)); done; echo up; while :; do :; done"
+    daemon = "setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &"
+    script = f"i=0; while [ $i -lt 30 ]; do {daemon} i=$((i+1)); done; echo up; while :; do :; done"
     start = time.monotonic()
     done = sandbox.run(["sh", "-c", script], timeout=3)
     assert (done.timed_out, done.stdout) == (True, b"up\n")
     assert time.monotonic() - start < 20
-    count = sandbox.exec("sh", "-c", "set -- /proc/[0-9]*; echo $#")
-    assert int(count.stdout_read()) <= 4
+    count = sandbox.exec("sh", "-c", "cat /proc/[0-9]*/stat | grep -vc ') Z '")
+    assert int(count.stdout_read()) <= 5
 
 
 def test_terminate_does_not_wait(backend: DockerBackend) -> None:

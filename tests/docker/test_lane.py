@@ -45,9 +45,8 @@ def _busybox() -> str:
     for path, source in files.items():
         with open(source, "rb") as file:
             text = base64.b64encode(file.read()).decode()
-        lines.append(
-            f"mkdir -p {path.rpartition('/')[0] or '/'}\n[ -e {path} ] || base64 -d >{path} <<'END'\n{text}\nEND\nchmod 755 {path}"
-        )
+        lines.append(f"mkdir -p {path.rpartition('/')[0] or '/'}\n[ -e {path} ] || base64 -d >{path} <<'END'")
+        lines.append(f"{text}\nEND\nchmod 755 {path}")
     return "\n".join(lines)
 
 

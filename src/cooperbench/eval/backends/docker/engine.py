@@ -16,12 +16,6 @@ from cooperbench.eval.backends.docker.config import Settings
 _PATIENCE = 300
 """Seconds a call may take; an engine that starts fifty containers at once is slow with each."""
 
-_WHEREVER = "http+docker://"
-"""How the client library writes the address of a socket."""
-
-_CONNECTIONS = 64
-"""Idle ones kept, at most."""
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -54,11 +48,11 @@ class Engine:
         self.api.close()
 
 
-class EngineGone(BackendError):  # noqa: N818 - it says what happened
+class EngineGone(BackendError):
     """The engine does not answer."""
 
 
-class Refused(BackendError):  # noqa: N818 - likewise
+class Refused(BackendError):
     """The engine answered, and would not."""
 
     def __init__(self, message: str, status: int, said: str) -> None:
@@ -100,15 +94,20 @@ def connect(settings: Settings) -> Engine:
         MissingExtra: the client library is not installed. BackendError: no engine answers; says where it was sought.
     """
     try:
-        from docker import APIClient
         from docker.errors import DockerException
+
+        from docker import APIClient
     except ImportError as problem:
         raise MissingExtra("backend 'docker'", "docker") from problem
+    from cooperbench.eval.backends.docker import transport
+
     refusals = []
     for place in places(settings):
         try:
+            if place.address.startswith("unix://"):
+                transport.answers(place.address.removeprefix("unix://"))
             api = APIClient(base_url=place.address, version="auto", timeout=_PATIENCE, **place.options)
-            _pool_connections(api)
+            transport.install(api, _PATIENCE)
             return Engine(api, place)
         except (DockerException, OSError, ValueError) as problem:
             refusals.append(f"{place.address} ({place.why}): {_reason(problem)}")
@@ -116,24 +115,6 @@ def connect(settings: Settings) -> Engine:
         "no Docker engine answers; start one (dockerd, or `podman system service`) or set DOCKER_HOST. "
         f"Looked at: {'; '.join(refusals) or 'nothing, for there is no socket in any usual place'}"
     )
-
-
-def _pool_connections(api: Any) -> None:
-    """One pool for a socket's connections. The client has one for each address, with a container's id in it: it would
-    keep dozens of connections that nobody ever uses again.
-    """
-    from docker.transport import UnixHTTPAdapter
-
-    class OnePool(UnixHTTPAdapter):  # type: ignore[misc]
-        def get_connection(self, url: str, proxies: Any = None) -> Any:
-            del url
-            return super().get_connection(_WHEREVER, proxies)
-
-    given = api.adapters.get(_WHEREVER)
-    if isinstance(given, UnixHTTPAdapter):
-        given.close()
-        api._custom_adapter = OnePool(f"http+unix://{given.socket_path}", _PATIENCE, 1, _CONNECTIONS)
-        api.mount(_WHEREVER, api._custom_adapter)
 
 
 def _reason(problem: BaseException) -> str:

@@ -17,7 +17,7 @@ TAG_NAME = "COOPERBENCH_COMMAND"
 _LONGEST_FAREWELL = 4096
 
 
-class LaneLost(Exception):  # noqa: N818 - it says what happened
+class LaneLost(Exception):
     """The lane's connection ended; holds what was said instead of what was expected."""
 
 

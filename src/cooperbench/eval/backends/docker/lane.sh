@@ -97,28 +97,47 @@ belongs() {
     done
 }
 
-# Kill all that belongs to a command. Each process is stopped as soon as it is found, so that it can neither fork nor
-# lose its parent; the search is repeated until it finds nothing new, and only then they are killed.
+# Kill all that belongs to a command. Everything stands still meanwhile, so that nothing can fork or lose its parent;
+# the search is repeated until it finds nothing new, and only then what was found is killed, and the rest goes on.
 finish() { # WORD TAG ALONE OLDER SPARE
     tag=$2 alone=$3 older=$4 spare="$5 $$"
     begin "$1"
+    kill -STOP -1
     found=' '
+    eldest=
     news=yes
     while [ -n "$news" ]; do
         news=
         list
         for process in $processes; do
-            case "$found" in *" ${process#/proc/} "*) continue ;; esac
-            belongs "${process#/proc/}" || continue
-            kill -STOP "${process#/proc/}"
-            found="$found${process#/proc/} "
+            pid=${process#/proc/}
+            case "$found" in *" $pid "*) continue ;; esac
+            belongs "$pid" || continue
+            found="$found$pid "
+            [ -n "$eldest" ] && [ "$eldest" -lt "$pid" ] || eldest=$pid
             news=yes
         done
     done
-    # shellcheck disable=SC2086  # process ids
-    kill -KILL $found
+    kill_found
+    kill -CONT -1
     held=free
     end "$1" 0
+}
+
+# The eldest comes last: as long as the container's first process waits for it, it takes in the others.
+kill_found() {
+    rounds=0
+    while [ "$rounds" -lt 200 ]; do
+        rounds=$((rounds + 1))
+        left=
+        for pid in $found; do
+            [ "$pid" != "$eldest" ] && [ -d "/proc/$pid" ] || continue
+            kill -KILL "$pid"
+            left=yes
+        done
+        [ -n "$left" ] || break
+    done
+    [ -z "$eldest" ] || kill -KILL "$eldest"
 }
 
 if [ ! -d "$2" ] && ! mkdir -p -- "$2" 2>&4; then

@@ -136,7 +136,7 @@ class DockerSandbox:
         return lane
 
     def keep_killer(self, lane: Lane | None = None) -> None:
-        """Have a lane at hand for killing: this one, or one more unless there is one; not having it is no trouble yet."""
+        """Have a lane at hand for killing: this one, or one more unless there is one; lacking it is no trouble yet."""
         if lane is None:
             with self._changed:
                 if self._killer is not None:
