@@ -104,17 +104,17 @@ def test_signals_arrive_as_they_would_anywhere(any_shell: DockerSandbox) -> None
 def test_time_limit_with_another_command_beside_it(any_shell: DockerSandbox) -> None:
     """What belongs to whom is told apart: the other command, its children and an old daemon live on."""
     any_shell.exec("sh", "-c", "(sleep 7001 >/dev/null 2>&1 &)")
+    other_script = "sleep 7002 & touch /up; until [ -e /go ]; do sleep 0.1; done; kill $!; echo lived"
     beside: list[object] = []
-    other = threading.Thread(
-        target=lambda: beside.append(any_shell.exec("sh", "-c", "sleep 7002 & sleep 3; kill $!; echo lived"))
-    )
+    other = threading.Thread(target=lambda: beside.append(any_shell.exec("sh", "-c", other_script)))
     other.start()
-    time.sleep(0.5)
+    any_shell.exec("sh", "-c", "until [ -e /up ]; do sleep 0.1; done")
     tree = "(setsid sleep 7003 &); sleep 7004 & sh -c 'sleep 7005; true'; true"
     done = any_shell.run(["sh", "-c", f"echo so far; {tree}"], timeout=1)
     assert (done.timed_out, done.returncode, done.stdout) == (True, 124, b"so far\n")
     seen = any_shell.exec("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep '^700[1-5]$' | sort")
     assert seen.stdout_read().split() == ["7001", "7002"]
+    any_shell.exec("touch", "/go")
     other.join()
     assert getattr(beside[0], "stdout", None) == b"lived\n"
 
@@ -185,7 +185,8 @@ def test_no_zombies_are_left(sandbox: DockerSandbox) -> None:
 
 def test_a_bomb_is_ended(make: Make) -> None:
     """It fills the sandbox's limit of processes, so nothing can be started to kill it by."""
-    sandbox = make()
+    with engines.docker(network="none", processes=128) as small:
+        sandbox = make(by=small)
     bomb = "import os\nprint('lit', flush=True)\nwhile True:\n try:\n  os.fork()\n except OSError: pass\n"
     done = sandbox.run(["sh", "-c", 'sleep 2.5; exec python3 -c "$1"', "sh", bomb], timeout=4)
     assert (done.timed_out, done.stdout) == (True, b"lit\n")

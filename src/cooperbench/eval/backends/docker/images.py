@@ -186,7 +186,7 @@ def digest(found: Mapping[str, Any]) -> str | None:
     for each in sorted(digests):
         return each.rpartition("@")[2]
     image = str(found.get("Id") or "")
-    return image if image.startswith("sha256:") or not image else f"sha256:{image}"
+    return f"sha256:{image.removeprefix('sha256:')}" if image else None
 
 
 def _name_and_tag(image: str) -> tuple[str, str]:
