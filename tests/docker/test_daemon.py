@@ -31,7 +31,8 @@ class Daemon:
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    "dockerd",
+                    # In a network of its own: it would take the bridge away from the machine's engine.
+                    *("unshare", "--net", "dockerd"),
                     f"--host={self.address}",
                     f"--data-root={self._directory}/data",
                     f"--exec-root={self._directory}/exec",

@@ -116,10 +116,10 @@ def test_the_current_context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 _CONTEXT = """
-from docker.context import ContextAPI
-ContextAPI.create_context("mine", host="unix:///elsewhere.sock")
 import json, os, pathlib
 pathlib.Path(os.environ["DOCKER_CONFIG"], "config.json").write_text(json.dumps({"currentContext": "mine"}))
+from docker.context import ContextAPI
+ContextAPI.create_context("mine", host="unix:///elsewhere.sock")
 from cooperbench.eval.backends.docker.config import Settings
 from cooperbench.eval.backends.docker.engine import places
 print(*[place.address for place in places(Settings())])
@@ -137,8 +137,7 @@ def test_nothing_of_the_host_is_given_to_a_container() -> None:
 
 
 def test_the_client_library_is_not_loaded_before_it_is_needed() -> None:
-    ask = "import sys; from cooperbench.eval.backends.docker import DockerBackend; DockerBackend(); print('docker' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
-        == "False\n"
-    )
+    made = "from cooperbench.eval.backends.docker import DockerBackend; DockerBackend()"
+    ask = f"import sys; {made}; print('docker' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -161,7 +161,7 @@ def _current_context() -> Place | None:
     if context is None or context.name == "default" or not context.Host:
         return None
     options = {"tls": context.TLSConfig} if context.TLSConfig else {}
-    return Place(context.Host, f"docker context {context.name}", options)
+    return Place(context.Host.removeprefix("http+"), f"docker context {context.name}", options)
 
 
 def _usual_sockets() -> Iterator[Place]:

@@ -45,6 +45,19 @@ _ETC = {
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
+_DIRECTORIES = {
+    **dict.fromkeys(
+        ("etc", "opt", "srv", "home", "mnt", "var", "var/lib", "var/log", "var/cache", "run", "dev"), 0o755
+    ),
+    **dict.fromkeys(
+        (f"usr/local{each}" for each in ("", "/bin", "/sbin", "/lib", "/share", "/include")), 0o755
+    ),
+    "tmp": 0o1777,
+    "var/tmp": 0o1777,
+    "root": 0o700,
+    "proc": 0o555,
+    "sys": 0o555,
+}
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LEFT_OUT = frozenset(
     {"__pycache__", "test", "tests", "dist-packages", "site-packages", "idlelib", "ensurepip"}
@@ -144,7 +157,7 @@ def _with_links(path: str) -> Iterator[str]:
 
 
 def _key(files: list[str]) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr((_ETC, _DIRECTORIES)).encode())
     for path in files:
         status = os.lstat(path)
         digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
@@ -156,13 +169,7 @@ def _pack(target: IO[bytes], files: list[str]) -> None:
         for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
             if os.path.islink(f"/{name}"):
                 archive.addfile(archive.gettarinfo(f"/{name}", name))
-        for name, mode in (
-            ("tmp", 0o1777),
-            ("root", 0o700),
-            ("var/tmp", 0o1777),
-            ("proc", 0o555),
-            ("sys", 0o555),
-        ):
+        for name, mode in _DIRECTORIES.items():
             member = tarfile.TarInfo(name)
             member.type, member.mode = tarfile.DIRTYPE, mode
             archive.addfile(member)
