@@ -131,7 +131,7 @@ def make_image(backend: DockerBackend, image: str, context: Mapping[str, str]) -
 
 def engine_of(backend: DockerBackend) -> Any:
     """The client library's own object."""
-    return backend._open()[0].api
+    return backend.client()
 
 
 def kill(sandbox: Any) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cooperbench.errors import CooperBenchError, SandboxStartError
@@ -71,6 +72,28 @@ class DockerBackend:
             return probe.diagnose(self._open()[0])
         except CooperBenchError as problem:
             return [(False, str(problem))]
+
+    def build_image(self, image: str, context: Path) -> str | None:
+        """Build an image from the Dockerfile in `context`, whatever there is of that name; returns its digest.
+
+        Raises:
+            SandboxStartError: it cannot be built.
+        """
+        engine, _, images = self._open()
+        try:
+            recipes.build(engine, image, context)
+            return digest(images.ready(image))
+        except (EngineGone, Refused) as problem:
+            raise SandboxStartError(str(problem)) from problem
+
+    def concurrency(self) -> tuple[int, str]:
+        """How many sandboxes at once suit the engine's machine, and the reckoning."""
+        engine, chosen, _ = self._open()
+        return probe.concurrency(engine, chosen.memory)
+
+    def client(self) -> Any:
+        """The client library's own object for the engine, an `APIClient`."""
+        return self._open()[0].api
 
     def settings(self) -> Settings:
         """What was set: the arguments, else the table ``[backends.docker]``, else the defaults."""
