@@ -19,9 +19,10 @@ def bus() -> Bus:
 
 
 def test_calls_are_taken_apart() -> None:
-    output = b"abcdef1234 " + base64.b64encode(b"send agent2\nhi") + b"\n!ZZZZZZ9999\nnonsense\n"
+    output = b"abcdef1234 " + base64.b64encode(b"send agent2\nhi") + b"\n!ZZZZZZ9999\n=YYYYYY8888\nnonsense\n"
     call = read_call(output)
     assert call.requests == (("abcdef1234", b"send agent2\nhi"),)
+    assert call.answered == {"ZZZZZZ9999", "YYYYYY8888"}
     assert call.gone == {"ZZZZZZ9999"}
 
 
