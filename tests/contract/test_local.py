@@ -404,12 +404,13 @@ def test_close_ends_everything_and_empties_the_disk(state: Path) -> None:
 HARNESS = """
 import os, sys, threading, time
 from cooperbench.eval.backends.local import LocalBackend
-HOSTILE = '(setsid nohup sleep 7001 >/dev/null 2>&1 &); (trap "" HUP TERM; setsid sleep 7002 &) >/dev/null 2>&1'
+ID = os.getpid()
+HOSTILE = f'(setsid nohup sleep 7001.{ID} >/dev/null 2>&1 &); (trap "" HUP TERM; setsid sleep 7002.{ID} &) >/dev/null 2>&1'
 backend = LocalBackend(state_dir=sys.argv[1])
 for _ in range(3):
     sandbox = backend.create_sandbox("host")
     sandbox.exec("bash", "-c", HOSTILE)
-    threading.Thread(target=lambda: sandbox.exec("sleep", "7003"), daemon=True).start()
+    threading.Thread(target=lambda: sandbox.exec("sleep", f"7003.{ID}"), daemon=True).start()
 if "copy" in sys.argv and os.fork() == 0:
     time.sleep(60)
     os._exit(0)
@@ -426,14 +427,14 @@ def test_kill_9_of_the_harness_leaves_nothing(state: Path, variant: str, victims
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as harness:
         assert harness.stdout
         zygote = int(harness.stdout.readline())
-        assert len(_sleepers()) == 9
+        assert len(_sleepers(harness.pid)) == 9
         harness.kill()
         if "zygote" in victims:
             os.kill(zygote, signal.SIGKILL)
         killed = time.monotonic()
-        while _sleepers() and time.monotonic() - killed < 10:
+        while _sleepers(harness.pid) and time.monotonic() - killed < 10:
             time.sleep(0.01)
-        assert _sleepers() == []
+        assert _sleepers(harness.pid) == []
         assert str(state) not in Path("/proc/self/mounts").read_text()
         for copy in psutil.process_iter():  # the forked copy still holds the lock
             if copy.pid != harness.pid and _session(copy) == harness.pid:
@@ -448,8 +449,8 @@ def _session(process: psutil.Process) -> int:
         return 0
 
 
-def _sleepers() -> list[int]:
-    wanted = {f"sleep 700{number}" for number in (1, 2, 3)}
+def _sleepers(harness: int) -> list[int]:
+    wanted = {f"sleep 700{number}.{harness}" for number in (1, 2, 3)}
     found = []
     for process in psutil.process_iter(["cmdline"]):
         if " ".join(process.info["cmdline"] or ()) in wanted and process.status() != psutil.STATUS_ZOMBIE:

@@ -95,12 +95,14 @@ def _archive(directory: Path) -> bytes:
 def _build(engine: Engine, name: str, recipe: Recipe, base: Image, digest: str) -> None:
     log.info("building image %s with %s on %s", name, recipe.script, recipe.base)
     spec = SandboxSpec(recipe.base, timeout=_SECONDS + 60, workdir=_CONTEXT, network=recipe.network)
-    sandbox = engine.create(spec, base, Extras(binds=_BINDS, keep=True))
+    sandbox = engine.create(spec, base, Extras(binds=_BINDS, build=True))
     upper = engine.state.upper(sandbox.number)
     try:
         try:
             sandbox.put_archive(_CONTEXT, _archive(recipe.context))
             done = sandbox.run(["sh", "-eu", f"{_CONTEXT}/{recipe.script}"], timeout=_SECONDS)
+            if not engine.disk:
+                sandbox.export(upper)
         except BackendError as error:
             raise SandboxStartError(f"image {name!r}: building it failed: {error}") from error
         finally:

@@ -43,9 +43,13 @@ class _Command:
 class Agent:
     """One sandbox's PID 1, from the last step of its making to its end."""
 
-    def __init__(self, control: socket.socket, harness: int, spec: dict[str, Any], secret: int) -> None:
+    def __init__(
+        self, control: socket.socket, harness: int, spec: dict[str, Any], secret: int, outside: list[int]
+    ) -> None:
         self._control = control
         self._harness = harness
+        self._outside = outside
+        """What `rootfs.enter` kept open, for a build in memory."""
         self._tags = processes.Tags(secret)
         self._commands: dict[int, _Command] = {}
         self._flags = 0
@@ -60,6 +64,7 @@ class Agent:
             "run": self._run,
             "unpack": self._unpack,
             "pack": self._pack,
+            "export": self._export,
         }
 
     def serve(self) -> None:
@@ -173,6 +178,10 @@ class Agent:
     def _pack(self, order: dict[str, Any], descriptors: list[int]) -> None:
         reply, target = descriptors
         self._aside(reply, lambda: archives.pack(order["directory"], order["limit"], target))
+
+    def _export(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        written, state = self._outside
+        self._aside(descriptors[0], lambda: archives.export(written, state, order["directory"]))
 
     def _aside(self, reply: int, work: Callable[[], int]) -> None:
         tag = self._tags.next()
