@@ -170,7 +170,7 @@ def case(function: Callable[[Matrix], None]) -> Callable[[Matrix], None]:
 SKIPPED = "skipped: "
 
 
-class Impossible(Exception):  # noqa: N818 - nothing is wrong
+class Impossible(Exception):
     """The case cannot be looked at here; says why."""
 
 

@@ -405,11 +405,11 @@ HARNESS = """
 import os, sys, threading, time
 from cooperbench.eval.backends.local import LocalBackend
 ID = os.getpid()
-HOSTILE = f'(setsid nohup sleep 7001.{ID} >/dev/null 2>&1 &); (trap "" HUP TERM; setsid sleep 7002.{ID} &) >/dev/null 2>&1'
+HOSTILE = f'(setsid nohup sleep 7001.{ID} &); (trap "" HUP TERM; setsid sleep 7002.{ID} &)'
 backend = LocalBackend(state_dir=sys.argv[1])
 for _ in range(3):
     sandbox = backend.create_sandbox("host")
-    sandbox.exec("bash", "-c", HOSTILE)
+    sandbox.exec("bash", "-c", f"exec >/dev/null 2>&1; {HOSTILE}")
     threading.Thread(target=lambda: sandbox.exec("sleep", f"7003.{ID}"), daemon=True).start()
 if "copy" in sys.argv and os.fork() == 0:
     time.sleep(60)

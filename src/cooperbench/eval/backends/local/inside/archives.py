@@ -35,7 +35,7 @@ def unpack(archive: int, directory: str, *, owners: bool = False) -> int:
                 os.lchown(target, member.uid, member.gid)
             if member.isdir():
                 directories.append((target, member.mode))
-            elif not member.issym():
+            elif not (member.issym() or member.islnk()):
                 os.chmod(target, member.mode & 0o7777)
             count += 1
     for target, mode in reversed(directories):  # last, or a read-only one would refuse its own files
