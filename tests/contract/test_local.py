@@ -360,6 +360,39 @@ def test_sweep_forgets_images_without_a_name(state: Path, context: Path) -> None
         backend.close()
 
 
+ON_AN_OVERLAY = """
+import sys
+from pathlib import Path
+from cooperbench.eval.backends.base import Recipe
+from cooperbench.eval.backends.local import LocalBackend
+backend = LocalBackend(state_dir=sys.argv[1])
+context = Path(sys.argv[2])
+(context / "more.sh").write_text("rm -r /media /usr/local/bin/runner.sh; ln /srv/payload /srv/same")
+backend.prepare_image("base:1", Recipe("host", context, "build.sh"))
+backend.prepare_image("top:1", Recipe("base:1", context, "more.sh"))
+sandbox = backend.create_sandbox("top:1")
+look = "cat /srv/payload; stat -c %h /srv/same; ls -d /media /usr/local/bin/runner.sh /workspace/repo"
+done = sandbox.exec("sh", "-c", look)
+print(done.stdout, backend._engine.in_memory)
+backend.close()
+"""
+
+
+def test_a_state_directory_on_an_overlay(state: Path, context: Path) -> None:
+    """As inside a container: what sandboxes write goes to memory, and images are built all the same."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount an overlay for the state directory")
+    places = [state / name for name in ("lower", "upper", "work", "over")]
+    for place in places:
+        place.mkdir()
+    mount = "mount -t overlay o -o lowerdir=$1,upperdir=$2,workdir=$3 $4 && shift 3 && python=$2 program=$3 context=$4"
+    run = 'exec "$python" -c "$program" "$1" "$context"'
+    arguments = [*map(str, places), sys.executable, ON_AN_OVERLAY, str(context)]
+    command = ["unshare", "-m", "sh", "-c", f"{mount} && {run}", "sh", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout == "b'\\x00payload2\\n/workspace/repo\\n' True\n", done.stderr
+
+
 # ---------------------------------------------------------------------------------------------- many, and the end
 
 
