@@ -56,7 +56,7 @@ def test_what_does_not_matter(recipe: Recipe) -> None:
 
 
 def test_the_context_as_a_tar(recipe: Recipe) -> None:
-    with tarfile.open(fileobj=io.BytesIO(recipes._archive(recipe.context))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(recipes._archive(recipe))) as tar:
         assert tar.getnames() == ["build.sh", "link", "sub/file"]
         assert tar.getmember("link").linkname == "sub"
 
@@ -67,3 +67,18 @@ def test_a_context_of_odd_things_is_refused(recipe: Recipe) -> None:
     os.mkfifo(recipe.context / "fifo")
     with pytest.raises(SandboxStartError, match="neither a file nor a link"):
         recipes.key("sha256:1", recipe)
+
+
+def test_what_is_left_out_is_neither_sent_nor_a_reason_to_build(tmp_path: Path) -> None:
+    (tmp_path / "feature1").mkdir()
+    (tmp_path / "feature1" / "feature.patch").write_text("answer")
+    (tmp_path / "combined.patch").write_text("answer")
+    (tmp_path / "build.sh").write_text("true")
+    (tmp_path / "repo" / "feature1").mkdir(parents=True)
+    (tmp_path / "repo" / "feature1" / "code").write_text("mine")
+    recipe = Recipe("host", tmp_path, "build.sh", without=("feature[0-9]*", "combined.patch"))
+    before = recipes.key("sha256:1", recipe)
+    (tmp_path / "feature1" / "feature.patch").write_text("another answer")
+    assert recipes.key("sha256:1", recipe) == before
+    (tmp_path / "repo" / "feature1" / "code").write_text("other")
+    assert recipes.key("sha256:1", recipe) != before
