@@ -28,9 +28,11 @@ def test_what_the_living_own_is_left_alone(tmp_path: Path) -> None:
     (other.path / other.upper(1)).mkdir()
     assert one.collect() == []
     assert (other.path / other.upper(1)).is_dir()
-    assert not one.alone()
+    with one.alone() as alone:
+        assert not alone
     other.close()
-    assert one.alone()
+    with one.alone() as alone:
+        assert alone
     one.close()
 
 

@@ -8,8 +8,9 @@ import logging
 import os
 import select
 import socket
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ class Engine:
         self.in_memory = settings.in_memory or not disk
         self.pid = os.getpid()
         self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._builds = 0
         self._live: dict[int, LocalSandbox] = {}
         self.state = state.State(Path(settings.state_dir or state.default_directory()), ids)
         try:
@@ -153,10 +156,22 @@ class Engine:
     def sweep(self) -> list[str]:
         """Remove what dead harnesses left, and images nobody can ask for any more; waits until it is gone."""
         lines = self.state.collect()
-        if self.state.alone():
-            lines += self.images.prune()
+        with self.state.alone() as alone, self._lock:
+            if alone and not self._live and not self._builds:
+                lines += self.images.prune()
         self.launcher.ask("empty")
         return lines
+
+    @contextlib.contextmanager
+    def building(self) -> Iterator[None]:
+        """An image is being made: what looks unused may be part of it."""
+        with self._lock:
+            self._builds += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._builds -= 1
 
     def revive(self) -> None:
         """Another zygote after the last one died; sandboxes of the last one live on."""

@@ -42,7 +42,7 @@ def prepare(engine: Engine, name: str, recipe: Recipe) -> str:
     base = engine.images.find(recipe.base)
     digest = "sha256:" + key(base.digest or recipe.base, recipe)
     if not engine.images.has(digest):
-        with engine.state.locked(f"build-{digest[7:39]}"):
+        with engine.building(), engine.state.locked(f"build-{digest[7:39]}"):
             if not engine.images.has(digest):
                 _build(engine, name, recipe, base, digest)
     engine.images.name(name, digest)

@@ -92,11 +92,12 @@ class State:
                 lines.append(f"local: {count} sandbox directories of process {process}, which is gone")
         return lines
 
-    def alone(self) -> bool:
-        """No other live harness uses this directory."""
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether no other live harness uses this directory; none comes meanwhile."""
         with self._collecting():
             self_and_dead = {self.owner, *(owner.name for owner in self._dead_owners())}
-            return {path.name for path in (self.path / "owners").iterdir()} <= self_and_dead
+            yield {path.name for path in (self.path / "owners").iterdir()} <= self_and_dead
 
     def _dead_owners(self) -> Iterator[Path]:
         for owner in sorted((self.path / "owners").iterdir()):
