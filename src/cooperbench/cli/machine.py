@@ -74,8 +74,8 @@ def _agents(args: argparse.Namespace) -> int:
 
 def _doctor(args: argparse.Namespace) -> int:
     from cooperbench.eval import backends
-    from cooperbench.eval.backends.base import Diagnosable
     from cooperbench.eval.backends import choose_backend
+    from cooperbench.eval.backends.base import Diagnosable
 
     name, reason = choose_backend(args.backend)
     backend = backends.get_backend(name)
@@ -126,8 +126,8 @@ def _silent(_lines: list[str]) -> None:
 
 def _clean(args: argparse.Namespace) -> int:
     from cooperbench.eval import backends
-    from cooperbench.eval.backends.base import Sweeper
     from cooperbench.eval.backends import choose_backend
+    from cooperbench.eval.backends.base import Sweeper
 
     name, _ = choose_backend(args.backend)
     backend = backends.get_backend(name)
