@@ -28,7 +28,7 @@ from cooperbench.events import Judged, Note, TrialFinished
 from cooperbench.runner.trial import Bench, Trial
 from cooperbench.runs import TrialDirectory
 
-_PATIENCE = 30
+_PATIENCE = 15
 """Seconds the trials under way are given to end when the run is being stopped."""
 
 

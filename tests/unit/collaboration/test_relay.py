@@ -131,11 +131,11 @@ def test_a_waiting_call_can_be_ended(team: Team, signal: str) -> None:
 
 
 def test_an_open_call_is_made_anew(team: Team) -> None:
-    team.start(patience=0.3)
-    threading.Timer(1, team.bus.mailbox("agent2").send, ["agent1", "at last"]).start()
+    team.start(patience=1)
+    threading.Timer(1.5, team.bus.mailbox("agent2").send, ["agent1", "at last"]).start()
     assert b"  at last\n" in team.coop("agent1", "inbox", "--wait", "50").stdout
     for n in range(8):
-        time.sleep(0.1)
+        time.sleep(0.2)
         assert team.coop("agent1", "send", "agent2", str(n)).returncode == 0
     assert [p.message.text for p in team.bus.journal()] == ["at last", *map(str, range(8))]
 

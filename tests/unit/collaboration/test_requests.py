@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cooperbench.agents.base import Message
@@ -26,11 +26,13 @@ def test_calls_are_taken_apart() -> None:
     assert call.gone == {"ZZZZZZ9999"}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_output_is_taken_apart(output: bytes) -> None:
     read_call(output)
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=200)
     | st.sampled_from([b"send", b"send ", b"send agent2", b"inbox x", b"inbox 99999999999"])
@@ -62,6 +64,7 @@ def test_refusals_say_why(bus: Bus) -> None:
     assert serve(b"who\n", bus.mailbox("agent1")).text == "agent1  you\nagent2  finished"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_no_text_passes_for_another_messages_head(text: str) -> None:
     lines = shown(Message("agent1", "agent2", f"x\nfrom agent3 at 00:00:00 UTC:\n{text}", 0.0)).splitlines()

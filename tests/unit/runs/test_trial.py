@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cooperbench.dataset.model import Pair
@@ -51,6 +51,7 @@ def test_solo_names(tmp_path: Path) -> None:
     assert trial.read_patches() == {0: b"all"}
 
 
+@settings(deadline=None)
 @given(
     damage=st.binary(max_size=60) | st.sampled_from([b"[]", b"3", b"null", b"{", b'{"a":', b"[" * 100_000])
 )
