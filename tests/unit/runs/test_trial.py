@@ -60,10 +60,10 @@ def test_damaged_files_read_as_absent(tmp_path_factory: pytest.TempPathFactory, 
     trial = TrialDirectory(tmp_path_factory.mktemp("t"), "coop", PAIR)
     for name in ("result.json", "eval.json", "conversation.json", "eval_error.json"):
         (trial.path / name).write_bytes(damage)
-    assert trial.read_result() in (None, {})
-    assert trial.read_verdict() in (None, {})
+    assert isinstance(trial.read_result(), dict | None)
+    assert isinstance(trial.read_verdict(), dict | None)
     assert isinstance(trial.read_conversation(), list)
-    assert not finished(trial.read_result() or None)
+    assert not finished(trial.read_result())
 
 
 def test_every_truncation_of_a_result_is_unfinished(trial: TrialDirectory) -> None:
@@ -83,6 +83,9 @@ def test_every_truncation_of_a_result_is_unfinished(trial: TrialDirectory) -> No
         ({"agents": {"agent1": {"status": "Error"}, "agent2": {"status": "Submitted"}}}, False),
         ({"agent": {"status": "Submitted"}}, True),
         ({"agent": {"status": "Error"}}, False),
+        ({}, False),
+        ({"agents": {}}, False),
+        ({"agents": [3], "agent": 4}, False),
     ],
 )
 def test_what_finished_means(result, expected: bool) -> None:
