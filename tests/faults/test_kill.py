@@ -7,6 +7,7 @@ none escapes being seen.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -39,6 +40,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 @pytest.fixture(autouse=True)
 def orphans_come_to_us() -> Iterator[None]:
+    OURS.update(psutil.Process().children(recursive=True))  # of tests that ran before in this process
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     yield
@@ -76,7 +78,7 @@ def wait_for_orphans() -> list[str]:
     """What is still alive of killed runs after a while."""
     deadline = time.monotonic() + 30
     while True:
-        children = psutil.Process().children(recursive=True)
+        children = set(psutil.Process().children(recursive=True)) - OURS
         alive = [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
         reap()
         if not alive or time.monotonic() > deadline:
@@ -92,6 +94,9 @@ def reap() -> None:
             return
         if pid == 0:
             return
+
+
+OURS: set[psutil.Process] = set()
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +124,8 @@ def test_nothing_finished_is_lost_or_repeated(seed: int, undisturbed: dict[str, 
             runs.append(tmp_path / f"logs{len(runs)}")
             before = {}
     assert_ends_well(runs[-1], before, undisturbed)
-    LocalBackend().sweep()
+    with contextlib.closing(LocalBackend()) as backend:
+        backend.sweep()
     assert wait_for_orphans() == []
 
 

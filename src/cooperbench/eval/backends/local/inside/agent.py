@@ -26,7 +26,8 @@ STATUS = struct.Struct("<iB")
 TIMED_OUT, OUT_OF_MEMORY, OUT_OF_DISK, NOT_STARTED = 1, 2, 4, 8
 
 _TIME_OUT_CODE = 124
-_RESTORED = [signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ]
+_RESTORED = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+"""A command starts with every signal as it should be, whatever we or the harness (nohup) ignore."""
 _DISK_PAUSE = 1.0
 _FASTEST_HOG = 8e9
 """Bytes a second a program may claim at most: how long the memory watch may look away."""
