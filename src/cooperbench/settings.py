@@ -89,23 +89,6 @@ def load(
     return Settings(values, origins, tables)
 
 
-def backend_choice(flag: str | None) -> tuple[str, str]:
-    """The backend to use and why, in one phrase.
-
-    Args:
-        flag: what the caller asked for; None leaves it to the settings, then to what this machine has.
-    """
-    from cooperbench.eval import backends
-
-    if flag:
-        return flag, "asked for"
-    settings = load()
-    name = settings.text("backend")
-    if name:
-        return name, f"set in {settings.origins['backend']}"
-    return backends.default_backend()
-
-
 def backend_options(name: str) -> Mapping[str, Any]:
     """The table ``[backends.NAME]`` of the settings files; empty when there is none."""
     return load().backends.get(name, {})

@@ -360,6 +360,39 @@ def test_sweep_forgets_images_without_a_name(state: Path, context: Path) -> None
         backend.close()
 
 
+ON_AN_OVERLAY = """
+import sys
+from pathlib import Path
+from cooperbench.eval.backends.base import Recipe
+from cooperbench.eval.backends.local import LocalBackend
+backend = LocalBackend(state_dir=sys.argv[1])
+context = Path(sys.argv[2])
+(context / "more.sh").write_text("rm -r /media /usr/local/bin/runner.sh; ln /srv/payload /srv/same")
+backend.prepare_image("base:1", Recipe("host", context, "build.sh"))
+backend.prepare_image("top:1", Recipe("base:1", context, "more.sh"))
+sandbox = backend.create_sandbox("top:1")
+look = "cat /srv/payload; stat -c %h /srv/same; ls -d /media /usr/local/bin/runner.sh /workspace/repo"
+done = sandbox.exec("sh", "-c", look)
+print(done.stdout, backend._engine.in_memory)
+backend.close()
+"""
+
+
+def test_a_state_directory_on_an_overlay(state: Path, context: Path) -> None:
+    """As inside a container: what sandboxes write goes to memory, and images are built all the same."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount an overlay for the state directory")
+    places = [state / name for name in ("lower", "upper", "work", "over")]
+    for place in places:
+        place.mkdir()
+    mount = "mount -t overlay o -o lowerdir=$1,upperdir=$2,workdir=$3 $4 && shift 3 && python=$2 program=$3 context=$4"
+    run = 'exec "$python" -c "$program" "$1" "$context"'
+    arguments = [*map(str, places), sys.executable, ON_AN_OVERLAY, str(context)]
+    command = ["unshare", "-m", "sh", "-c", f"{mount} && {run}", "sh", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout == "b'\\x00payload2\\n/workspace/repo\\n' True\n", done.stderr
+
+
 # ---------------------------------------------------------------------------------------------- many, and the end
 
 
@@ -404,12 +437,13 @@ def test_close_ends_everything_and_empties_the_disk(state: Path) -> None:
 HARNESS = """
 import os, sys, threading, time
 from cooperbench.eval.backends.local import LocalBackend
-HOSTILE = '(setsid nohup sleep 7001 >/dev/null 2>&1 &); (trap "" HUP TERM; setsid sleep 7002 &) >/dev/null 2>&1'
+ID = os.getpid()
+HOSTILE = f'(setsid nohup sleep 7001.{ID} &); (trap "" HUP TERM; setsid sleep 7002.{ID} &)'
 backend = LocalBackend(state_dir=sys.argv[1])
 for _ in range(3):
     sandbox = backend.create_sandbox("host")
-    sandbox.exec("bash", "-c", HOSTILE)
-    threading.Thread(target=lambda: sandbox.exec("sleep", "7003"), daemon=True).start()
+    sandbox.exec("bash", "-c", f"exec >/dev/null 2>&1; {HOSTILE}")
+    threading.Thread(target=lambda: sandbox.exec("sleep", f"7003.{ID}"), daemon=True).start()
 if "copy" in sys.argv and os.fork() == 0:
     time.sleep(60)
     os._exit(0)
@@ -426,14 +460,14 @@ def test_kill_9_of_the_harness_leaves_nothing(state: Path, variant: str, victims
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as harness:
         assert harness.stdout
         zygote = int(harness.stdout.readline())
-        assert len(_sleepers()) == 9
+        assert len(_sleepers(harness.pid)) == 9
         harness.kill()
         if "zygote" in victims:
             os.kill(zygote, signal.SIGKILL)
         killed = time.monotonic()
-        while _sleepers() and time.monotonic() - killed < 10:
+        while _sleepers(harness.pid) and time.monotonic() - killed < 10:
             time.sleep(0.01)
-        assert _sleepers() == []
+        assert _sleepers(harness.pid) == []
         assert str(state) not in Path("/proc/self/mounts").read_text()
         for copy in psutil.process_iter():  # the forked copy still holds the lock
             if copy.pid != harness.pid and _session(copy) == harness.pid:
@@ -448,8 +482,8 @@ def _session(process: psutil.Process) -> int:
         return 0
 
 
-def _sleepers() -> list[int]:
-    wanted = {f"sleep 700{number}" for number in (1, 2, 3)}
+def _sleepers(harness: int) -> list[int]:
+    wanted = {f"sleep 700{number}.{harness}" for number in (1, 2, 3)}
     found = []
     for process in psutil.process_iter(["cmdline"]):
         if " ".join(process.info["cmdline"] or ()) in wanted and process.status() != psutil.STATUS_ZOMBIE:

@@ -48,7 +48,7 @@ def test_once(tmp_path: Path, slow: Path) -> None:
     while not verdict.exists():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=120)
     assert "stopping" in output
     assert f"run {NAME} was interrupted; the same command goes on with it" in output
     assert process.returncode != 0
@@ -65,7 +65,7 @@ def test_once(tmp_path: Path, slow: Path) -> None:
     while process.stdout.readline() != "started\n":
         pass
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert verdict.stat().st_mtime_ns == kept
 
 
@@ -78,7 +78,7 @@ def test_twice(tmp_path: Path, slow: Path) -> None:
     while "stopping" not in process.stdout.readline():
         pass
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode != 0
 
 

@@ -181,6 +181,8 @@ def copy_pytest(target: Path) -> None:
     """pytest and what it needs, as this test run has them; all pure Python."""
     for name in ("pytest", "pluggy", "iniconfig", "packaging", "pygments"):
         for file in metadata.files(name) or ():
-            if ".." not in file.parts and (file.suffix == ".py" or file.name in ("METADATA", "entry_points.txt")):
+            if ".." not in file.parts and (
+                file.suffix == ".py" or file.name in ("METADATA", "entry_points.txt")
+            ):
                 (target / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(str(file.locate()), target / file)

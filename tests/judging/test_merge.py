@@ -126,7 +126,7 @@ def test_bytes_survive(judged: Judge, project: Project) -> None:
     assert judgement.verdict.apply_status["agent1"] == "applied"
 
 
-def test_a_patch_with_a_blank_last_context_line(judged: Judge, project: Project) -> None:
+def test_a_patch_with_a_blank_last_context_line(judged: Judge) -> None:
     patch = b"""diff --git a/sums.py b/sums.py
 --- a/sums.py
 +++ b/sums.py

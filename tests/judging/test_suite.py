@@ -56,7 +56,8 @@ def test_huge_output_is_capped_and_judged(judged: Judge, project: Project) -> No
     log = judgement.logs["tests.f1.log"]
     assert len(log) < 5_000_000
     assert b"bytes left out here" in log
-    assert judgement.verdict.passed, judgement.verdict
+    assert judgement.verdict.passed, judgement.verdict.reason
+    assert "log-cut" in [f.kind for f in judgement.verdict.integrity]
 
 
 def test_what_a_suite_adds_is_gone_for_the_next_and_what_the_image_built_stays(

@@ -46,9 +46,8 @@ LAYERS: list[dict[str, list[str]]] = [
     {"package": ["", "eval"]},
     {"cli": ["cli"]},
 ]
-EXCEPTIONS = {
-    ("settings", "eval.backends"): "nobody has settled on a backend, so it asks for the default",
-}
+EXCEPTIONS: dict[tuple[str, str], str] = {}
+"""Arrows that point up, each with its reason."""
 WHERE = {
     prefix: (height, group)
     for height, row in enumerate(LAYERS)

@@ -50,9 +50,9 @@ def clean_flags(parser: argparse.ArgumentParser) -> None:
 
 def _backends(args: argparse.Namespace) -> int:
     from cooperbench.eval import backends
-    from cooperbench.settings import backend_choice
+    from cooperbench.eval.backends import choose_backend
 
-    chosen, reason = backend_choice(None)
+    chosen, reason = choose_backend(None)
     names = list(backends.list_backends())
     if args.json:
         print(json.dumps({"backends": names, "default": chosen, "reason": reason}))
@@ -74,10 +74,10 @@ def _agents(args: argparse.Namespace) -> int:
 
 def _doctor(args: argparse.Namespace) -> int:
     from cooperbench.eval import backends
+    from cooperbench.eval.backends import choose_backend
     from cooperbench.eval.backends.base import Diagnosable
-    from cooperbench.settings import backend_choice
 
-    name, reason = backend_choice(args.backend)
+    name, reason = choose_backend(args.backend)
     backend = backends.get_backend(name)
     tell = _silent if args.json else _print
     tell([f"backend {name} ({reason})"])
@@ -126,10 +126,10 @@ def _silent(_lines: list[str]) -> None:
 
 def _clean(args: argparse.Namespace) -> int:
     from cooperbench.eval import backends
+    from cooperbench.eval.backends import choose_backend
     from cooperbench.eval.backends.base import Sweeper
-    from cooperbench.settings import backend_choice
 
-    name, _ = backend_choice(args.backend)
+    name, _ = choose_backend(args.backend)
     backend = backends.get_backend(name)
     removed = backend.sweep() if isinstance(backend, Sweeper) else []
     if args.json:

@@ -37,17 +37,11 @@ ask() { # SECONDS the harness may wait
     # A link is made in one step: a request is seen whole or not at all.
     ln -s "$work/request" "$spool/ready/$request" || exit 4
     if [ -p "$spool/bell" ]; then echo 1<>"$spool/bell"; fi
-    (
-        trap 'kill "$nap" 2>/dev/null; wait "$nap"; exit' TERM # no zombie: PID 1 may be lazy
-        sleep "$(($1 + patience))" 4>&- &
-        nap=$!
-        wait "$nap"
-        echo late >&4
-    ) </dev/null >/dev/null 2>&1 &
-    timer=$!
-    read -r answer <&4
-    kill "$timer" 2>/dev/null
-    wait "$timer" 2>/dev/null
+    if timeout 1 true 2>/dev/null; then
+        answer=$(timeout "$(($1 + patience))" head -n 1 <&4)
+    else
+        read -r answer <&4
+    fi
     if [ ! -f "$work/reply" ]; then
         echo "coop: no answer from the harness (${answer:-none})" >&2
         exit 4
@@ -67,9 +61,8 @@ compose() { # LINE [TEXT]
         echo "coop: no messages in this sandbox: $spool/work cannot be written" >&2
         exit 4
     }
+    # On EXIT only: a trap for a signal would wait for the pipe to be read. What a killed call leaves, relay.sh removes.
     trap 'rm -rf "$work"' EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
     printf '%s\n' "$1" >"$work/request"
     [ $# -eq 2 ] || return 0
     if [ "$2" = - ]; then cat; else printf '%s' "$2"; fi >>"$work/request"

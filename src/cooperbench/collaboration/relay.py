@@ -30,6 +30,8 @@ _IN_ARGV = 24 * 1024
 _WAITING = 16
 """Requests of one sandbox that may wait at the same time."""
 _RETRIES = 5
+_PROMPT = 60
+"""Seconds a call may take that only leaves an answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def client_files() -> dict[str, bytes]:
 class Relay:
     """Serves one agent's `coop` from `start` to `stop` or to its sandbox's end."""
 
-    def __init__(self, sandbox: Sandbox, mailbox: BusMailbox, *, patience: int = 25) -> None:
+    def __init__(self, sandbox: Sandbox, mailbox: BusMailbox, *, patience: float = 25) -> None:
         """A relay for a sandbox that has `client_files`.
 
         Args:
@@ -75,7 +77,8 @@ class Relay:
         again = False
         while not self._stopped.is_set():
             try:
-                call = self._call(answers[0] if answers else None, listen=len(answers) < 2, again=again)
+                verb = "leave" if len(answers) > 1 else "again" if again else "wait"
+                call, whole = self._call(verb, answers[0] if answers else None)
             except SandboxLost:
                 return
             except BackendError as problem:
@@ -86,8 +89,8 @@ class Relay:
                 again = True
                 self._stopped.wait(0.1 * 2**failures)
                 continue
-            failures, again = 0, False
-            if answers:
+            failures, again = 0, not whole or (again and verb == "leave")
+            if answers and answers[0][0] in call.answered:
                 self._answered(*answers.popleft(), call)
             for name, request in call.requests:
                 if name not in self._known:
@@ -110,7 +113,7 @@ class Relay:
         try:
             for attempt in range(_RETRIES):
                 try:
-                    self._answered(name, answer, self._call((name, answer), listen=False))
+                    self._answered(name, answer, self._call("leave", (name, answer))[0])
                     return
                 except SandboxLost:
                     return
@@ -125,20 +128,19 @@ class Relay:
         if name in call.gone and answer.messages:
             self._mailbox.put_back(answer.messages)
 
-    def _call(self, answer: tuple[str, Answer] | None, *, listen: bool, again: bool = False) -> Call:
-        """One call of ``relay.sh``.
+    def _call(self, verb: str, answer: tuple[str, Answer] | None) -> tuple[Call, bool]:
+        """One call of ``relay.sh``: what it said, and whether it came to its end or was ended for want of requests.
 
         Raises:
-            BackendError: it did not come to its end.
+            BackendError: neither.
         """
-        patience = self._patience if listen else 0
-        command = ["sh", _RELAY, str(patience), "again" if again else "on"]
+        command = ["sh", _RELAY, verb]
         if answer is not None:
             command += [answer[0], self._carried(*answer)]
-        done = shell.run(self._sandbox, command, timeout=patience + 30)
-        if done.returncode != 0 or done.timed_out:
+        done = shell.run(self._sandbox, command, timeout=_PROMPT if verb == "leave" else self._patience)
+        if not done.timed_out and done.returncode != 0:
             raise BackendError(f"relay.sh ended with {done.returncode}: {done.stderr_read()[:200].strip()}")
-        return read_call(done.stdout)
+        return read_call(done.stdout), not done.timed_out
 
     def _carried(self, name: str, answer: Answer) -> str:
         content = answer.to_bytes()

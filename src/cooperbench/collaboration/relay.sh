@@ -1,12 +1,14 @@
 #!/bin/sh
 # relay.sh: the harness's hand in a sandbox. One call leaves an answer, then waits for requests and prints them.
 #
-#   relay.sh SECONDS again|on [ID ANSWER]
+#   relay.sh wait|again|leave [ID ANSWER]
 #
-# SECONDS: how long to wait for a request; 0 only leaves the answer. "again": the harness never saw what the call
-# before this one printed, so everything not answered yet is printed again. ANSWER is base64, or "@FILE".
-# Prints one line for each request: its id, a blank, its contents as base64; and "!ID" when whoever asked has gone,
-# so that messages it would have read are kept for the next who asks.
+# "wait": for a request, however long that takes; the harness ends the call when it has waited enough. "again": the
+# same, and everything not answered yet is printed again, for the harness did not see all of an earlier call.
+# "leave": only leave the answer. ANSWER is base64, or "@FILE".
+#
+# Prints one line for each request: its id, a blank, its contents as base64. For the answer: "=ID" when it was left,
+# "!ID" when whoever asked has gone, so that messages it would have read are kept for the next who asks.
 
 spool=/var/spool/coop
 limit=131072 # bytes of a request that are looked at
@@ -14,10 +16,14 @@ umask 0
 
 answer() { # ID ANSWER
     work=$spool/work/$1
-    [ -L "$spool/taken/$1" ] || return 0 # answered by an earlier call that looked failed to the harness
+    if [ ! -L "$spool/taken/$1" ]; then # by an earlier call that looked failed to the harness
+        echo "=$1"
+        return 0
+    fi
     rm -f "$spool/taken/$1"
     if ! kill -0 "$(cat "$work/pid" 2>/dev/null)" 2>/dev/null; then
         echo "!$1"
+        if [ -p "$work/bell" ]; then echo gone 1<>"$work/bell"; fi # for a process it may have left reading
         rm -rf "$work"
         return 0
     fi
@@ -27,6 +33,7 @@ answer() { # ID ANSWER
     esac
     mv "$work/reply.part" "$work/reply"
     if [ -p "$work/bell" ]; then echo answered 1<>"$work/bell"; fi
+    echo "=$1"
 }
 
 # Prints what is ready; succeeds if there was something.
@@ -51,27 +58,16 @@ collect() {
 mkdir -p "$spool/ready" "$spool/taken" "$spool/work"
 chmod 777 "$spool/ready" "$spool/taken" "$spool/work"
 [ -p "$spool/bell" ] || mkfifo "$spool/bell"
-[ $# -lt 4 ] || answer "$3" "$4"
-[ "$1" -gt 0 ] || exit 0
-if [ "$2" = again ]; then
+[ $# -lt 3 ] || answer "$2" "$3"
+[ "$1" != leave ] || exit 0
+if [ "$1" = again ]; then
     for link in "$spool"/taken/*; do
         [ -L "$link" ] && mv "$link" "$spool/ready/"
     done
 fi
 
-# The bell is opened before looking: a request that comes after the look rings it.
+# The bell is opened before looking: a request that comes after the look rings it. It may also ring for nothing.
 exec 3<>"$spool/bell"
-collect && exit 0
-(
-    trap 'kill "$nap" 2>/dev/null; wait "$nap"; exit' TERM # no zombie: PID 1 may be lazy
-    sleep "$1" 3>&- &
-    nap=$!
-    wait "$nap"
-    echo >&3
-) </dev/null >/dev/null 2>&1 &
-timer=$!
-read -r _ <&3
-kill "$timer" 2>/dev/null
-wait "$timer" 2>/dev/null
-collect
-exit 0
+until collect; do
+    read -r _ <&3
+done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ class Call:
 
     requests: tuple[tuple[str, bytes], ...]
     """(id, contents)."""
+    answered: frozenset[str]
+    """Ids that need no answer any more."""
     gone: frozenset[str]
-    """Ids whose asker was not there any more to be answered."""
+    """Of those, the ones whose asker was not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +49,21 @@ class Answer:
 def read_call(output: bytes) -> Call:
     """Take apart what ``relay.sh`` printed; lines that make no sense are nothing."""
     requests: dict[str, bytes] = {}
+    answered: set[str] = set()
     gone: set[str] = set()
     for line in output.splitlines()[:_AT_ONCE]:
-        name, _, encoded = line.removeprefix(b"!").partition(b" ")
+        mark, rest = (line[:1], line[1:]) if line[:1] in (b"=", b"!") else (b"", line)
+        name, _, encoded = rest.partition(b" ")
         if _ID.fullmatch(name) is None:
             continue
-        if line.startswith(b"!"):
-            gone.add(name.decode("ascii"))
-            continue
-        if not encoded:
-            continue
-        try:
-            requests[name.decode("ascii")] = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
-            continue
-    return Call(tuple(requests.items()), frozenset(gone))
+        if mark:
+            answered.add(name.decode("ascii"))
+            if mark == b"!":
+                gone.add(name.decode("ascii"))
+        elif encoded:
+            with contextlib.suppress(binascii.Error):
+                requests[name.decode("ascii")] = base64.b64decode(encoded, validate=True)
+    return Call(tuple(requests.items()), frozenset(answered), frozenset(gone))
 
 
 def wait_of(request: bytes) -> float:

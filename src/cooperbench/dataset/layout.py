@@ -30,6 +30,9 @@ SETTINGS_FILE = "dataset.toml"
 FEATURE_FILES = ("feature.md", "feature.patch", "tests.patch")
 REPO_SUFFIX = "_task"
 
+_ANSWERS = ("feature[0-9]*", "combined.patch")
+"""In a task's directory, what no image may hold: a recipe's script does not get to see it."""
+
 _NUMBER = "(0|[1-9][0-9]*)"
 _TASK = re.compile(f"task{_NUMBER}")
 _FEATURE = re.compile("feature([1-9][0-9]*)")
@@ -144,7 +147,9 @@ def _recipe(task: Path, settings: DatasetSettings) -> Recipe | None:
             f"{task / settings.recipe_script} is missing; "
             f"{SETTINGS_FILE} names it as recipe.script of every task"
         )
-    return Recipe(settings.recipe_base, task, settings.recipe_script, settings.recipe_network)
+    return Recipe(
+        settings.recipe_base, task, settings.recipe_script, settings.recipe_network, without=_ANSWERS
+    )
 
 
 def _directories(path: Path) -> list[Path]:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cooperbench import settings
 from cooperbench.dataset.model import Task
 from cooperbench.eval import backends
 from cooperbench.eval.backends import shell
@@ -31,7 +30,7 @@ def opened_backend(name: str | None) -> Iterator[Chosen]:
     Raises:
         UsageError: no such backend.
     """
-    choice, reason = settings.backend_choice(name)
+    choice, reason = backends.choose_backend(name)
     backend = backends.get_backend(choice)
     try:
         yield Chosen(choice, reason, backend)

@@ -185,7 +185,7 @@ def _ended_early(plan: Plan, output: JobOutput) -> Verdict | None:
         raise JudgeError(_trouble(plan, output))
     how = "did not come back in time" if output.timed_out else f"was ended (status {output.returncode})"
     reason = f"the judge {how} while {testing[-1].removeprefix('testing ')[:40]} ran"
-    finding = Finding(kind="judge-ended", agent="", path="", line=0, detail=reason)
+    finding = Finding(kind="judge-ended", agent="", path="", line=None, detail=reason)
     results = tuple(_not_run(n, reason) for n in plan.tests)
     return _verdict(
         plan,
@@ -254,11 +254,10 @@ def _tampering(plan: Plan, facts: _Facts) -> list[Finding]:
             state = facts.text(f"{kind}.{n}.state").strip()
             if state in _STATES:
                 detail = f"{kind} of feature {feature}: {_STATES[state]}"
-                found.append(Finding(kind=f"run-{state}", agent="", path="", line=0, detail=detail))
-    if facts.text("merged.state").strip() == "tampered":
-        found.append(
-            Finding(kind="run-tampered", agent="", path="", line=0, detail="the merged patch was rewritten")
-        )
+                found.append(Finding(kind=f"run-{state}", agent="", path="", line=None, detail=detail))
+            if f"{kind}.{n}.cut" in facts.facts:
+                detail = f"{kind} of feature {feature}: the log is cut, so its counts are less certain"
+                found.append(Finding(kind="log-cut", agent="", path="", line=None, detail=detail))
     return found
 
 
@@ -293,7 +292,7 @@ def _limit(plan: Plan) -> int:
 
 
 def _feature(facts: _Facts, name: str, feature: int, log: bytes, limit: int) -> FeatureResult:
-    counts = testlog.counts(log)
+    counts = testlog.counts(log, truncated=f"{name}.cut" in facts.facts)
     code = facts.number(f"{name}.rc")
     state = facts.text(f"{name}.state").strip()
     reason = ""

@@ -1,8 +1,7 @@
 """The repository in an agent's sandbox: cleaned of the future before the agent, its work taken as a patch after.
 
-The work itself is `repository.sh`'s; here it is sent there, run, and what it leaves is checked. After an agent has
-run, everything in its sandbox is its word: the program is sent again, and what must be known of before was kept
-here.
+The work itself is `repository.sh`'s, which travels as an argument; here it is run, and what it leaves is checked.
+After an agent has run, everything in its sandbox is its word: what must be known of before was kept here.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ from cooperbench.errors import BackendError
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import Completed, Sandbox
 
-PROGRAM = "/tmp/.cooperbench/repository.sh"
 PATCH_LIMIT = 16 * 1024 * 1024
 """Bytes a patch may have; the largest of the dataset's own has 23 KB."""
 _TIMEOUT = 600
 _TOO_LARGE, _DESTROYED = 5, 6
 _NAMES_SHOWN = 20
+_IN_ARGV = 24 * 1024
+"""Bytes that travel as an argument; more than that as a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +48,17 @@ class Taken:
 
 
 @cache
-def program() -> bytes:
-    """``repository.sh``, to be put at `PROGRAM`."""
-    return (resources.files("cooperbench.runner") / "repository.sh").read_bytes()
+def _program() -> str:
+    return (resources.files("cooperbench.runner") / "repository.sh").read_text("utf-8")
 
 
 def prepare(sandbox: Sandbox, workdir: str) -> Baseline:
-    """Remove all history after the checked-out commit and make sure of it. `PROGRAM` must be there.
+    """Remove all history after the checked-out commit and make sure of it.
 
     Raises:
         BackendError: it could not be done; the sandbox must not be given to an agent.
     """
-    done = shell.run(sandbox, ["sh", PROGRAM, "prepare", workdir], timeout=_TIMEOUT)
+    done = shell.run(sandbox, ["sh", "-c", _program(), "repository.sh", "prepare", workdir], timeout=_TIMEOUT)
     if done.timed_out or done.returncode != 0:
         raise BackendError(f"the repository at {workdir} cannot be given to an agent: {_reason(done)}")
     commit, _, rest = done.stdout.partition(b"\n")
@@ -76,9 +75,12 @@ def take(sandbox: Sandbox, workdir: str, baseline: Baseline, limit: int = PATCH_
         BackendError: the sandbox could not be asked.
     """
     place = f"/tmp/.cooperbench-{random.getrandbits(64):016x}"  # not there yet, whatever the agent made
-    script = f"{place}/repository.sh"
-    shell.put_files(sandbox, {script: program(), f"{place}/untracked": baseline.untracked})
-    command = ["sh", script, "take", workdir, baseline.objects, baseline.commit, str(limit), place]
+    command = ["sh", "-c", _program(), "repository.sh", "take", workdir]
+    command += [baseline.objects, baseline.commit, str(limit), place]
+    if len(baseline.untracked) > _IN_ARGV:
+        shell.put_files(sandbox, {f"{place}/untracked": baseline.untracked})
+    elif baseline.untracked:
+        command.append(baseline.untracked.decode("ascii", "replace"))  # git quotes what is not ASCII
     done = shell.run(sandbox, command, timeout=_TIMEOUT)
     if done.timed_out:
         return Taken(b"", problem=f"taking the patch took more than {_TIMEOUT} s")

@@ -4,10 +4,10 @@
 #   repository.sh prepare REPOSITORY
 #       Removes every trace of history after the checked-out commit and proves it; prints the commit, then what is
 #       untracked already (one "mode hash 0<tab>path" a line, as git quotes paths).
-#   repository.sh take REPOSITORY OBJECTS BASE LIMIT WORK
-#       Writes WORK/patch: everything that differs from BASE, new files included, ignored ones not. WORK/untracked
-#       holds what "prepare" printed; of that, what has not changed is left out. WORK/nested lists repositories
-#       inside this one: they are not taken.
+#   repository.sh take REPOSITORY OBJECTS BASE LIMIT WORK [UNTRACKED]
+#       Writes WORK/patch: everything that differs from BASE, new files included, ignored ones not. UNTRACKED, or
+#       the file WORK/untracked, is what "prepare" printed; of that, what has not changed is left out. WORK/nested
+#       lists repositories inside this one: they are not taken.
 #
 # Ends with 0; 3: there is no repository; 4: history could not be removed; 5: the patch is over LIMIT bytes;
 # 6: the agent destroyed the repository.
@@ -170,6 +170,8 @@ leave_out() {
 take() {
     own_database "$1" || fail 6 "the repository's objects are gone"
     base=$2 limit=$3 work=$4
+    mkdir -p "$work" || fail 6 "no room for the patch"
+    [ $# -lt 5 ] || printf '%s' "$5" >"$work/untracked"
     private rev-parse --verify --quiet "$base^{commit}" >/dev/null || fail 6 "the base commit is gone"
     private read-tree "$base" || fail 6 "the base commit cannot be read"
     add_everything || fail 6 "the work tree cannot be read"

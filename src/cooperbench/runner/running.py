@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +229,6 @@ class _Invocation:
             new_agent=new_agent,
             crew=Crew(),
             tell=self._tell,
-            stop=Future(),
         )
 
     def _write_summaries(self) -> dict[str, Any]:

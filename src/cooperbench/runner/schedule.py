@@ -28,7 +28,7 @@ from cooperbench.events import Judged, Note, TrialFinished
 from cooperbench.runner.trial import Bench, Trial
 from cooperbench.runs import TrialDirectory
 
-_PATIENCE = 30
+_PATIENCE = 15
 """Seconds the trials under way are given to end when the run is being stopped."""
 
 
@@ -138,9 +138,8 @@ class Schedule:
     def _stop(self) -> None:
         """Start nothing more, end what is under way, keep what was already done."""
         self._bench.tell(Note("stopping: ending the sandboxes (again Ctrl-C: leave at once)"))
-        self._bench.stop.set_result(None)
         for _, trial in list(self._trials.values()):
-            trial.close()
+            trial.halt()
         for _, backend in list(self._judgements.values()):
             backend.end()
         under_way: list[Future[Any]] = [*self._trials, *self._judgements]

@@ -67,8 +67,8 @@ class Seat:
         if closed:  # while it was being made
             self.close()
             raise SandboxLost("the trial has ended")
-        tools = {repository.PROGRAM: repository.program()}
-        shell.put_files(sandbox, {**tools, **client_files()} if self._relayed else tools)
+        if self._relayed:
+            shell.put_files(sandbox, client_files())
         self._baseline = repository.prepare(sandbox, self.assignment.workdir)
 
     def work(self) -> Work | None:

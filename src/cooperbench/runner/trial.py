@@ -7,30 +7,24 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
-from cooperbench.agents.base import ERROR, Agent, AgentResult, Assignment
+from cooperbench.agents.base import ERROR, Agent, Assignment
 from cooperbench.collaboration import Bus
 from cooperbench.dataset.model import Task
-from cooperbench.errors import BackendError, CooperBenchError
+from cooperbench.errors import BackendError
 from cooperbench.eval.backends.base import EvalBackend, SandboxSpec
 from cooperbench.events import AgentFinished, Progress, TrialFinished, TrialStarted
 from cooperbench.pool import describe
 from cooperbench.runner.crew import Crew
 from cooperbench.runner.records import agent_record, conversation, trajectory
-from cooperbench.runner.repository import Taken
 from cooperbench.runner.seat import GRACE, MARGIN, Seat, Work
 from cooperbench.runner.spec import RunSpec
+from cooperbench.runner.team import InterruptedTrialError, Team
 from cooperbench.runs import SOLO, TrialDirectory
-
-
-class InterruptedTrialError(CooperBenchError):
-    """The run is being stopped; nothing is said about this trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +37,6 @@ class Bench:
     new_agent: Callable[[], Agent]
     crew: Crew
     tell: Progress
-    stop: Future[None]
-    """Done as soon as the run is to stop."""
 
 
 class Trial:
@@ -61,7 +53,9 @@ class Trial:
         assignments = _assignments(bench.spec, task, directory)
         alone = len(assignments) < 2 or not bench.spec.messaging
         self._bus = None if alone else Bus([assignment.agent_id for assignment in assignments])
-        self._seats = [Seat(bench.new_agent(), assignment, self._bus) for assignment in assignments]
+        seats = [Seat(bench.new_agent(), assignment, self._bus) for assignment in assignments]
+        self._team = Team(seats, bench.crew, self._agent_finished)
+        self._halted = False
 
     def run(self) -> TrialFinished:
         """Carry it out and keep what came of it; an infrastructure failure is kept too, to be tried again.
@@ -72,85 +66,30 @@ class Trial:
         self._directory.clear()
         self._bench.tell(TrialStarted(self._pair, self._bench.spec.setting))
         try:
-            return self._finish(self._work(), None)
+            limit = self._bench.spec.agent_timeout + GRACE
+            return self._finish(self._team.work(self._bench.backend, self._sandbox, limit), None)
         except BackendError as error:
-            if self._bench.stop.done():
+            if self._halted:
                 raise InterruptedTrialError(str(error)) from error
             return self.fail(error)
         finally:
-            self.close()
+            self._team.close()
 
     def fail(self, error: Exception) -> TrialFinished:
         """Keep that the trial came to nothing, for a reason that is not the agents'; it will be tried again."""
         return self._finish({}, describe(error))
 
-    def close(self) -> None:
-        """End every sandbox of the trial; safe from any thread."""
-        for seat in self._seats:
-            seat.close()
+    def halt(self) -> None:
+        """End every sandbox of the trial and `run` with it; called from another thread."""
+        self._halted = True
+        self._team.halt()
+        self._team.close()
 
     # ------------------------------------------------------------------------------------------ the agents
 
-    def _work(self) -> dict[Seat, Work]:
-        submit, spec = self._bench.crew.submit, self._bench.spec
-        opening = [
-            submit(partial(seat.open, self._bench.backend, self._sandbox(seat))) for seat in self._seats
-        ]
-        self._await(opening)
-        for opened in opening:
-            opened.result()
-        working = {submit(partial(self._work_of, seat)): seat for seat in self._seats}
-        late = self._await(list(working), spec.agent_timeout + GRACE)
-        done: dict[Seat, Work] = {}
-        for future, seat in working.items():
-            expired = self._told(seat, seat.expire()) if future in late else None
-            done[seat] = expired or self._result_of(seat, future)
-        return done
-
-    def _await(self, futures: Sequence[Future[Any]], seconds: float | None = None) -> set[Future[Any]]:
-        """Wait until all are done, one lost its sandbox, or time is over; gives those that are not done.
-
-        Raises:
-            InterruptedTrialError: the run is being stopped. BackendError: the infrastructure failed one of them.
-        """
-        deadline = None if seconds is None else time.monotonic() + seconds
-        open_ = set(futures)
-        while open_:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            done, _ = wait({*open_, self._bench.stop}, timeout=left, return_when=FIRST_COMPLETED)
-            if self._bench.stop.done():
-                raise InterruptedTrialError("the run is being stopped")
-            if not done:
-                break
-            open_ -= done
-            for future in done:
-                if isinstance(error := future.exception(), BackendError):
-                    raise error
-        return open_
-
-    def _work_of(self, seat: Seat) -> Work | None:
-        return self._told(seat, seat.work())
-
-    def _told(self, seat: Seat, work: Work | None) -> Work | None:
-        if work is not None:
-            result = work.result
-            self._bench.tell(AgentFinished(self._pair, seat.agent_id, result.status, result.cost))
-        return work
-
-    def _result_of(self, seat: Seat, future: Future[Work | None]) -> Work:
-        """What an agent came to; a framework's failure is its status."""
-        self._await([future])
-        error = future.exception()
-        if error is None:
-            work = future.result()
-            if work is None:  # cannot be: only `expire` makes it so, and it has returned nothing
-                raise BackendError("an agent's patch was taken by nobody")
-            return work
-        if not isinstance(error, Exception):
-            raise error
-        failed = Work(AgentResult(ERROR, error=describe(error)), Taken(b""), 0.0)
-        self._told(seat, failed)
-        return failed
+    def _agent_finished(self, seat: Seat, work: Work) -> None:
+        result = work.result
+        self._bench.tell(AgentFinished(self._pair, seat.agent_id, result.status, result.cost))
 
     def _sandbox(self, seat: Seat) -> SandboxSpec:
         spec, task = self._bench.spec, self._task
@@ -169,7 +108,7 @@ class Trial:
             )
         postings = self._bus.journal() if self._bus is not None else ()
         if not solo:
-            owner = {seat.agent_id: seat.assignment.features[0] for seat in self._seats}
+            owner = {seat.agent_id: seat.assignment.features[0] for seat in self._team.seats}
             self._directory.write_conversation(conversation(postings, owner))
         records = {seat.agent_id: agent_record(seat.assignment, work) for seat, work in done.items()}
         costs = [work.result.cost for work in done.values()]

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,8 @@ class RunDirectory:
     def __repr__(self) -> str:
         return f"RunDirectory({str(self.path)!r})"
 
-    def lock(self) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
         """Hold the run for writing; the kernel lets go of it when this process dies.
 
         Raises:
@@ -47,7 +47,10 @@ class RunDirectory:
             f"another process is at work on run {self.name!r} ({self.path}); wait for it, "
             f"or choose another run name"
         )
-        return atomic.locked(self.path / ".lock", busy)
+        with atomic.locked(self.path / ".lock", busy):
+            for leftover in self.path.glob(".*.tmp"):  # of a writer that was killed: nobody else is here
+                leftover.unlink(missing_ok=True)
+            yield
 
     def read_config(self) -> dict[str, Any] | None:
         """What the run was started with; None when there is none."""

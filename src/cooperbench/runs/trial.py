@@ -33,7 +33,8 @@ def finished(result: Mapping[str, Any] | None) -> bool:
     """Whether a trial of this result need not run again: no error of the harness's, none of an agent's."""
     if result is None or result.get("error"):
         return False
-    return all(agent.get("status") != "Error" for agent in agents_of(result).values())
+    agents = agents_of(result)
+    return bool(agents) and all(agent.get("status") != "Error" for agent in agents.values())
 
 
 def agents_of(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cooperbench.agents.base import Assignment
@@ -50,6 +50,7 @@ def test_recordings(tmp_path: Path) -> None:
 NO_RECORDINGS = [b"{}", b"[3]", b'[{"command": 3}]', b'[{"command": "a\\u0000"}]', b"[" * 9999]
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=40).filter(lambda content: content.strip() != b"[]") | st.sampled_from(NO_RECORDINGS)
 )

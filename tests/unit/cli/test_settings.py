@@ -8,6 +8,7 @@ import pytest
 
 from cooperbench import settings
 from cooperbench.errors import UsageError
+from cooperbench.eval import backends
 
 
 def write(path: Path, text: str) -> Path:
@@ -37,14 +38,14 @@ def test_backend_tables_are_merged_key_by_key() -> None:
 
 def test_the_flag_beats_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COOPERBENCH_BACKEND", "env")
-    assert settings.backend_choice("flag")[0] == "flag"
-    name, reason = settings.backend_choice(None)
+    assert backends.choose_backend("flag")[0] == "flag"
+    name, reason = backends.choose_backend(None)
     assert name == "env"
     assert "COOPERBENCH_BACKEND" in reason
 
 
 def test_without_any_setting_the_machine_decides() -> None:
-    name, reason = settings.backend_choice(None)
+    name, reason = backends.choose_backend(None)
     assert name
     assert reason
 

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cooperbench.collaboration import MESSAGE_LIMIT, Bus, RecipientFinishedError
@@ -119,6 +119,7 @@ def test_what_reached_nobody_is_unread_again() -> None:
     assert len(bus.journal()) == 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=20), max_size=10))
 def test_text_is_never_changed(sent: list[str]) -> None:
     bus = Bus(["agent1", "agent2"])

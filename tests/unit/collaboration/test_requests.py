@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cooperbench.agents.base import Message
@@ -19,17 +19,20 @@ def bus() -> Bus:
 
 
 def test_calls_are_taken_apart() -> None:
-    output = b"abcdef1234 " + base64.b64encode(b"send agent2\nhi") + b"\n!ZZZZZZ9999\nnonsense\n"
+    output = b"abcdef1234 " + base64.b64encode(b"send agent2\nhi") + b"\n!ZZZZZZ9999\n=YYYYYY8888\nnonsense\n"
     call = read_call(output)
     assert call.requests == (("abcdef1234", b"send agent2\nhi"),)
+    assert call.answered == {"ZZZZZZ9999", "YYYYYY8888"}
     assert call.gone == {"ZZZZZZ9999"}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_output_is_taken_apart(output: bytes) -> None:
     read_call(output)
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=200)
     | st.sampled_from([b"send", b"send ", b"send agent2", b"inbox x", b"inbox 99999999999"])
@@ -61,6 +64,7 @@ def test_refusals_say_why(bus: Bus) -> None:
     assert serve(b"who\n", bus.mailbox("agent1")).text == "agent1  you\nagent2  finished"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_no_text_passes_for_another_messages_head(text: str) -> None:
     lines = shown(Message("agent1", "agent2", f"x\nfrom agent3 at 00:00:00 UTC:\n{text}", 0.0)).splitlines()

@@ -12,7 +12,7 @@ from cooperbench.eval.job import JobOutput
 from cooperbench.eval.plan import Plan, Rules, plan_trial
 from cooperbench.eval.verdict import Verdict, read_verdict
 
-OK = b"test_a (t.T) ... ok\n\n----------------------------------------------------------------------\nRan 1 test in 0.001s\n\nOK\n"
+OK = b"test_a (t.T) ... ok\n\n" + b"-" * 70 + b"\nRan 1 test in 0.001s\n\nOK\n"
 
 
 @pytest.fixture(scope="module")

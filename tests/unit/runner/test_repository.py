@@ -17,7 +17,6 @@ from cooperbench.eval.backends.base import Completed
 from cooperbench.runner import repository
 from cooperbench.runner.repository import Baseline
 
-SCRIPT = Path(repository.__file__).with_name("repository.sh")
 SHELLS = [shell for shell in ("sh", "bash", "busybox") if shutil.which(shell)]
 
 
@@ -45,14 +44,11 @@ class Here:
         return self.run(args)
 
     def put_archive(self, directory: str, archive: bytes) -> None:
-        subprocess.run(
-            ["tar", "-x", "-C", f"{self.root}{directory}", "--transform", "s,^tmp/,,"],
-            input=archive,
-            check=True,
-            capture_output=True,
-        )
+        place = ["-C", f"{self.root}{directory}", "--transform", "s,^tmp/,,"]
+        subprocess.run(["tar", "-x", *place], input=archive, check=True, capture_output=True)
 
     def get_archive(self, directory: str, limit: int) -> bytes:
+        assert limit > 0
         place = directory.replace("/tmp/.cooperbench", f"{self.root}/.cooperbench")
         names = [name for name in os.listdir(place) if (Path(place) / name).is_file()]
         return subprocess.run(
@@ -97,9 +93,6 @@ def commit(path: Path, message: str) -> str:
 
 
 def prepared(sandbox: Here, repo: Path) -> Baseline:
-    target = sandbox.root / ".cooperbench"
-    target.mkdir(exist_ok=True)
-    shutil.copy(SCRIPT, target / "repository.sh")
     return repository.prepare(sandbox, str(repo))
 
 
@@ -329,6 +322,13 @@ class TestTaking:
         patch = taken(sandbox, repo, baseline)
         assert b"egg-info" not in patch
         assert (replayed(repo, baseline, patch) / "edited later").read_text() == "after\n"
+
+    def test_very_much_lying_around(self, sandbox: Here, repo: Path) -> None:
+        for n in range(400):
+            (repo / f"a rather long name that is not ignored \u00e9 {n}").write_text("x\n")
+        baseline = prepared(sandbox, repo)
+        assert len(baseline.untracked) > 24 * 1024
+        assert taken(sandbox, repo, baseline) == b""
 
     def test_nothing_of_the_agents_configuration_steers_it(
         self, sandbox: Here, repo: Path, monkeypatch

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cooperbench.dataset.model import Pair
@@ -26,6 +26,7 @@ def test_a_run_name_is_one_directory(tmp_path: Path, name: str) -> None:
         RunDirectory(tmp_path, name)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_no_name_leads_out(name: str) -> None:
     try:

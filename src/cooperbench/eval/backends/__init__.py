@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
     from cooperbench.eval.backends.base import EvalBackend
 
-__all__ = ["default_backend", "get_backend", "get_batch_evaluator", "list_backends", "register_backend"]
+__all__ = [
+    "choose_backend",
+    "default_backend",
+    "get_backend",
+    "get_batch_evaluator",
+    "list_backends",
+    "register_backend",
+]
 
 ENTRY_POINT_GROUP = "cooperbench.backends"
 
@@ -116,6 +123,17 @@ def default_backend() -> tuple[str, str]:
             return name, why
         refusals.append(why)
     raise UsageError(f"no backend is usable here ({'; '.join(refusals)}): name one with --backend")
+
+
+def choose_backend(wanted: str | None) -> tuple[str, str]:
+    """The backend to use and why, in one phrase: the one asked for, the settings', else `default_backend`."""
+    from cooperbench import settings
+
+    if wanted:
+        return wanted, "asked for"
+    loaded = settings.load()
+    name = loaded.text("backend")
+    return (name, f"set in {loaded.origins['backend']}") if name else default_backend()
 
 
 def get_batch_evaluator(name: str = "gcp", **options: Any) -> Any:

@@ -122,6 +122,9 @@ class Recipe:
     script: str
     """Name of a POSIX shell script inside `context`."""
     network: Network = "none"
+    without: tuple[str, ...] = ()
+    """Patterns (as in a shell) of names directly in `context` that the image has nothing to do with: not sent, and
+    no reason to build anew when they change."""
 
 
 # ---------------------------------------------------------------------------------------------- optional fast roads

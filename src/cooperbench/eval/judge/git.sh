@@ -32,7 +32,7 @@ open_repository() {
 
 make_git_directory() {
     G=$home/git
-    mkdir -p "$G/objects/info" "$G/refs/heads" "$G/info" || fail 94 "the judge cannot write to $home"
+    mkdir -p "$G/objects/info" "$G/refs/heads" "$G/info" "$facts" || fail 94 "the judge cannot write to $home"
     printf 'ref: refs/heads/none\n' >"$G/HEAD"
     printf '%s/objects\n' "$common" >"$G/objects/info/alternates"
     format=0
@@ -50,16 +50,29 @@ attributes() { # MERGE
         >"$G/info/attributes"
 }
 
-commit() { # TREE PARENT… → $id
-    commit_tree=$1
-    shift
-    for parent; do
-        set -- "$@" -p "$parent"
-        shift
-    done
-    id=$(GIT_AUTHOR_NAME=judge GIT_AUTHOR_EMAIL=judge@localhost GIT_AUTHOR_DATE='1000000000 +0000' \
+# Commits in one go, as refs/heads/0 (the base, without its history), 1, 2 … of the patches' trees.
+commit_all() {
+    {
+        import_commit 0 "$base_tree"
+        number=0
+        while [ "$number" -lt "$patches" ]; do
+            number=$((number + 1))
+            eval "import_commit \"\$number\" \"\$tree_$number\" 'from refs/heads/0'"
+        done
+        printf 'done\n'
+    } | ours fast-import --quiet --done >/dev/null || fail 94 'git fast-import failed'
+}
+
+import_commit() { # NAME TREE [FROM]
+    printf 'commit refs/heads/%s\ncommitter judge <judge@localhost> 1000000000 +0000\ndata 0\n%s\nM 040000 %s ""\n\n' \
+        "$1" "${3:-}" "$2"
+}
+
+commit() { # TREE PARENT PARENT → $id
+    GIT_AUTHOR_NAME=judge GIT_AUTHOR_EMAIL=judge@localhost GIT_AUTHOR_DATE='1000000000 +0000' \
         GIT_COMMITTER_NAME=judge GIT_COMMITTER_EMAIL=judge@localhost GIT_COMMITTER_DATE='1000000000 +0000' \
-        ours commit-tree "$@" "$commit_tree" </dev/null) || fail 94 'git commit-tree failed'
+        ours commit-tree -p "$2" -p "$3" "$1" </dev/null >"$home/id" || fail 94 'git commit-tree failed'
+    read -r id <"$home/id"
 }
 
 difference() { # TREE FILE: what leads from the base to TREE

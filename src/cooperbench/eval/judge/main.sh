@@ -2,7 +2,6 @@
 
 prepare() {
     facts=$home/facts
-    rm -rf "$facts"
     : >"$home/started" || fail 94 "the judge cannot write to $home"
     git=$(command -v git) || fail 90 'the image has no git'
     [ "$tests" -eq 0 ] || [ -f "$runner" ] || fail 91 "the image has no $runner"
@@ -17,7 +16,9 @@ prepare() {
 # Only now that no code under test is alive do facts leave the shell's memory; a log that is not the one we hashed
 # was written by somebody else.
 report() {
-    rm -rf "$facts"
+    if [ -L "$facts" ] || ! rmdir "$facts" 2>/dev/null; then
+        rm -rf "$facts"
+    fi
     mkdir "$facts" || fail 94 "the judge cannot write to $home"
     fact base "$base"
     index=0
@@ -33,12 +34,17 @@ report_trial() {
     fact merge.strategy "$strategy"
     fact merge.conflicts "$conflicts"
     fact merge.time "$merge_time"
-    [ -z "$merged_hash" ] || keep merged.patch "$merged_hash" || fact merged.state tampered
+    keep_logs
     order=0
     for name in $ran; do
         order=$((order + 1))
         eval "set -- \$result_$order"
-        [ -z "${5:-}" ] || keep "$name.log" "$5" || set -- "$1" "$2" "$3" tampered
+        if [ -n "${5:-}" ]; then
+            read -r found <&3
+            read -r size _ <&4
+            [ "$found" = "$5" ] || set -- "$1" "$2" "$3" tampered
+            [ "$size" -le 4194304 ] || cap "$facts/$name.log" "$size"
+        fi
         fact "$name.rc" "$1"
         fact "$name.time" "$2"
         fact "$name.late" "$3"
@@ -46,8 +52,36 @@ report_trial() {
     done
 }
 
-keep() { # FILE HASH
-    mv "$home/$1" "$facts/$1" && [ "$(judge_git hash-object --no-filters "$facts/$1" 2>/dev/null)" = "$2" ]
+# All logs that were hashed, moved, hashed again and measured, in the order of $ran: three processes for any number.
+keep_logs() {
+    [ ! -f "$home/merged.patch" ] || mv "$home/merged.patch" "$facts"
+    set --
+    order=0
+    for name in $ran; do
+        order=$((order + 1))
+        eval "[ \"\${result_$order##* }\" != \"\" ]" || continue
+        if [ -L "$home/$name.log" ] || [ ! -f "$home/$name.log" ]; then
+            rm -rf "$home/$name.log"
+            : >"$home/$name.log"
+        fi
+        set -- "$@" "$name.log"
+    done
+    [ $# -gt 0 ] || return 0
+    if ! { cd "$home" && mv "$@" "$facts" && cd "$facts" && judge_git hash-object --no-filters "$@" >"$home/hashes" &&
+        wc -c "$@" >"$home/sizes"; } then
+        fail 94 'the test logs cannot be kept'
+    fi
+    exec 3<"$home/hashes" 4<"$home/sizes"
+}
+
+cap() { # FILE SIZE: at most 4 MiB of it, head and tail
+    {
+        head -c 2097152 "$1"
+        printf '\n[cooperbench: %s bytes left out here]\n' $(($2 - 4194304))
+        tail -c 2097152 "$1"
+    } >"$home/capped"
+    mv "$home/capped" "$1"
+    printf 'yes\n' >"${1%.log}.cut"
 }
 
 judge_trial() { # trial|alone
@@ -56,16 +90,18 @@ judge_trial() { # trial|alone
     merge_step
     now
     merge_time=$((time - begun))
-    merged_hash=
-    remember_image
+    ran=
     case $merge_status in
-    conflicts | missing_input) ;;
+    conflicts | missing_input) [ "$1" != alone ] || : >"$home/merged.patch" ;;
     *)
-        merged_hash=$(judge_git hash-object --no-filters "$home/merged.patch") || fail 94 'git hash-object failed'
+        remember_image
         test_merged
         ;;
     esac
-    [ "$1" != alone ] || test_alone
+    if [ "$1" = alone ]; then
+        [ -n "$ran" ] || remember_image
+        test_alone
+    fi
     report
     report_trial
 }

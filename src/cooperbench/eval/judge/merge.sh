@@ -6,7 +6,7 @@ apply() { # NUMBER → $tree, $status: applied, empty or failed
     [ -s "$home/in/patch.$1" ] || return 0
     status=failed
     apply_to_index "$1" || apply_to_index "$1" --3way || return 0
-    tree=$(GIT_INDEX_FILE=$G/index.$1 ours write-tree) && status=applied
+    GIT_INDEX_FILE=$G/index.$1 ours write-tree >"$home/id" && read -r tree <"$home/id" && status=applied
 }
 
 apply_to_index() { # NUMBER [--3way]
@@ -67,23 +67,19 @@ merge_all() {
     eval "merged=\$tree_1"
     merge_status=clean
     [ "$patches" -gt 1 ] || return 0
-    commit "$base_tree"
-    root=$id
-    commit "$merged" "$root"
-    left=$id
+    left=refs/heads/1
     different=no
     index=1
     while [ "$index" -lt "$patches" ]; do
         index=$((index + 1))
         eval "tree=\$tree_$index"
         [ "$tree" != "$merged" ] || continue
+        [ "$different" = yes ] || commit_all
         different=yes
-        commit "$tree" "$root"
-        right=$id
+        right=refs/heads/$index
         merge_commits "$left" "$right" || { merge_status=conflicts && return 0; }
         merged=$tree
-        [ "$index" -eq "$patches" ] || commit "$merged" "$left" "$right"
-        left=$id
+        [ "$index" -eq "$patches" ] || { commit "$merged" "$left" "$right" && left=$id; }
     done
     [ "$different" = yes ] || merge_status=identical
     [ "$all_empty" = no ] || merge_status=empty
@@ -110,13 +106,7 @@ merge_step() {
 
 # Every two patches of a task in one sandbox: what `validate` asks.
 merge_pairs() {
-    commit "$base_tree"
-    root=$id
-    index=0
-    while [ "$index" -lt "$patches" ]; do
-        index=$((index + 1))
-        eval "commit \"\$tree_$index\" \"\$root\"; commit_$index=\$id"
-    done
+    commit_all
     : >"$facts/pairs"
     first=0
     while [ "$first" -lt "$patches" ]; do
@@ -136,7 +126,7 @@ merge_pair() {
     *failed*) ;;
     *)
         result=clean
-        eval "merge_commits \"\$commit_$first\" \"\$commit_$second\"" || {
+        merge_commits "refs/heads/$first" "refs/heads/$second" || {
             result=conflicts
             cp "$home/conflicts" "$facts/conflicts.$first.$second"
         }

@@ -5,8 +5,10 @@ remember_image() {
     in_repository ls-files --others --directory >"$home/untracked" || fail 93 "git ls-files failed in $repository"
     [ ! -f "$git_directory/config" ] || cp "$git_directory/config" "$home/config"
     [ ! -f "$git_directory/info/attributes" ] || cp "$git_directory/info/attributes" "$home/attributes"
-    [ -f "$home/merged.patch" ] || : >"$home/merged.patch"
-    seal
+    [ ! -e /patches ] || rm -rf /patches
+    mkdir /patches || fail 94 'the judge cannot write to /patches'
+    : >"$home/none.log"
+    seal "$home/none.log"
     sealed=$sum
     ran=
     order=0
@@ -14,7 +16,7 @@ remember_image() {
 
 # The work tree as the image had it: tracked files at the base, nothing that was added since.
 restore_tree() {
-    rm -f "$git_directory/index.lock" "$git_directory/HEAD.lock"
+    [ ! -e "$git_directory/index.lock" ] || rm -f "$git_directory/index.lock"
     if [ "$order" -gt 1 ]; then
         [ ! -f "$home/config" ] || cp "$home/config" "$git_directory/config"
         # Attributes that a patch brought must not call up a filter of the image's while we undo the patch.
@@ -34,14 +36,16 @@ restore_tree() {
 }
 
 restore_attributes() {
-    rm -f "$git_directory/info/attributes"
+    [ ! -e "$git_directory/info/attributes" ] || rm -f "$git_directory/info/attributes"
     [ ! -f "$home/attributes" ] || cp "$home/attributes" "$git_directory/info/attributes"
 }
 
-# → $sum: a hash of what code under test must not change. Of git itself only the age: code that replaces git has
-# replaced the hash as well, and is for the static scan to find.
-seal() {
-    sum=$(judge_git hash-object --no-filters "$runner" "$home"/in/* 2>&1)
+# → $sum: hashes of what code under test must not change; $hash: that of a log. Of git itself only the age counts:
+# code that replaces git has replaced the hash as well, and is for the static scan to find.
+seal() { # LOG
+    sum=$(judge_git hash-object --no-filters "$runner" "$home"/in/* "$home/merged.patch" "$1" 2>&1)
+    hash=${sum##*[!0-9a-f]}
+    sum=${sum%"$hash"}
     # shellcheck disable=SC3013  # -nt is in dash, busybox, bash and ksh
     [ ! "$git" -nt "$home/started" ] || sum="$sum git"
 }
@@ -105,9 +109,9 @@ test_feature() { # NAME NUMBER PATCH
 }
 
 run_tests() { # NAME NUMBER PATCH → $code $elapsed $late $state $hash
-    rm -rf /patches
-    if ! { mkdir /patches && cp "$home/in/tests.$2" /patches/tests.patch && cp "$3" /patches/feature.patch; }; then
-        fail 94 'the judge cannot write to /patches'
+    if ! { cp "$home/in/tests.$2" /patches/tests.patch && cp "$3" /patches/feature.patch; } 2>/dev/null; then
+        state=tampered
+        return
     fi
     processes
     now
@@ -117,21 +121,8 @@ run_tests() { # NAME NUMBER PATCH → $code $elapsed $late $state $hash
     elapsed=$((time - begun))
     [ "$elapsed" -lt $((limit * 100)) ] || late=yes
     sweep || state=unkillable
-    seal
+    seal "$home/$1.log"
     [ "$sum" = "$sealed" ] || state=tampered
-    cap "$home/$1.log"
-    hash=$(judge_git hash-object --no-filters "$home/$1.log" 2>/dev/null) || state=tampered
-}
-
-cap() { # FILE: at most 4 MiB of it, head and tail
-    size=$(wc -c <"$1") || size=0
-    [ "$size" -gt 4194304 ] || return 0
-    {
-        head -c 2097152 "$1"
-        printf '\n[cooperbench: %s bytes left out here]\n' $((size - 4194304))
-        tail -c 2097152 "$1"
-    } >"$1.capped"
-    mv "$1.capped" "$1"
 }
 
 test_merged() {

@@ -66,8 +66,7 @@ class LocalBackend:
     def _running(self) -> Engine:
         with self._lock:
             if self._engine is not None and self._engine.pid != os.getpid():
-                self._engine.forget()
-                self._engine = None
+                self._engine = None  # a forked copy of the process: that one is the parent's
             if self._engine is None:
                 self._engine = probe.start(self._settings)
             elif not self._engine.launcher.alive:

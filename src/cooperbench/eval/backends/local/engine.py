@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
 import select
 import socket
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +42,8 @@ class Extras:
 
     binds: Sequence[Mapping[str, Any]] = ()
     """Directories made beside the writable layer and mounted over the image: ``{name, at, mode}``."""
-    keep: bool = False
-    """The writable layer outlives the sandbox."""
+    build: bool = False
+    """What is written will be made a layer: it outlives the sandbox, on disk."""
 
 
 _NO_EXTRAS = Extras()
@@ -50,12 +52,16 @@ _NO_EXTRAS = Extras()
 class Engine:
     """Makes sandboxes; all of it belongs to one process."""
 
-    def __init__(self, settings: Settings, ids: Ids, in_memory: bool) -> None:
+    def __init__(self, settings: Settings, ids: Ids, *, disk: bool) -> None:
         self.settings = settings
         self.ids = ids
-        self.in_memory = in_memory
+        self.disk = disk
+        """The state directory's file system can take what sandboxes write."""
+        self.in_memory = settings.in_memory or not disk
         self.pid = os.getpid()
         self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._builds = 0
         self._live: dict[int, LocalSandbox] = {}
         self.state = state.State(Path(settings.state_dir or state.default_directory()), ids)
         try:
@@ -68,7 +74,8 @@ class Engine:
     def create(self, spec: SandboxSpec, image: Image, extras: Extras = _NO_EXTRAS) -> LocalSandbox:
         """A new sandbox of this image."""
         number = next(self._numbers)
-        upper = self.state.upper(number) if extras.keep or not self.in_memory else None
+        on_disk = self.disk if extras.build else not self.in_memory
+        upper = self.state.upper(number) if on_disk else None
         plan = network.plan(spec.network or self.settings.network)
         deadline = time.monotonic() + spec.timeout
         control, theirs = wire.pair()
@@ -97,7 +104,7 @@ class Engine:
             env={**_ENVIRONMENT, **image.env, **self.settings.env},
             workdir=spec.workdir,
             output=self.settings.output,
-            buried=lambda: self._buried(number, None if extras.keep else upper, helper),
+            buried=lambda: self._buried(number, None if extras.build else upper, helper),
         )
         self._live[number] = LocalSandbox(life)
         return self._live[number]
@@ -117,7 +124,8 @@ class Engine:
             "layers": image.layers,
             "host": self.places(image),
             "upper": upper,
-            "binds": [{**bind, "path": f"{upper}/{bind['name']}"} for bind in extras.binds],
+            "binds": extras.binds,
+            "export": extras.build and not upper,
             "memory_disk": "1m" if upper else settings.memory_disk,
             "shared_memory": settings.shared_memory,
             "many_ids": self.ids.many,
@@ -142,27 +150,34 @@ class Engine:
     def bury(self, upper: str) -> None:
         """A writable layer nobody needs any more."""
         self.state.discard(upper)
-        if self.launcher.alive:
+        with contextlib.suppress(SandboxStartError):  # the zygote is gone: the next start collects
             self.launcher.sweep()
 
     def sweep(self) -> list[str]:
         """Remove what dead harnesses left, and images nobody can ask for any more; waits until it is gone."""
         lines = self.state.collect()
-        if self.state.alone():
-            lines += self.images.prune()
+        with self.state.alone() as alone, self._lock:
+            if alone and not self._live and not self._builds:
+                lines += self.images.prune()
         self.launcher.ask("empty")
         return lines
+
+    @contextlib.contextmanager
+    def building(self) -> Iterator[None]:
+        """An image is being made: what looks unused may be part of it."""
+        with self._lock:
+            self._builds += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._builds -= 1
 
     def revive(self) -> None:
         """Another zygote after the last one died; sandboxes of the last one live on."""
         self.launcher.close()
         self.launcher = Launcher(self.ids, self.state.path, self.state.owner)
         self.images = ImageStore(self.state, self.launcher)
-
-    def forget(self) -> None:
-        """In a forked copy of the process: it is the parent's."""
-        self.launcher.forget()
-        self.state.forget()
 
     def close(self) -> None:
         """Terminate what is left and let go."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class Launcher:
             self._control.close()
             os.close(self._complaints)
             raise
+        # Documented programs never close a backend: dropping it must be as good.
+        self._end = weakref.finalize(self, _end, os.getpid(), self._control, self._process, self._complaints)
 
     def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
         number = theirs.fileno()
@@ -122,15 +125,16 @@ class Launcher:
     def close(self) -> None:
         """End it and everything it has forked."""
         with self._lock:
-            self._control.close()
-        self._process.wait()
-        os.close(self._complaints)
+            self._end()
 
-    def forget(self) -> None:
-        """In a forked copy of the harness: drop it without a word, it is the parent's."""
-        self._control.close()
-        os.close(self._complaints)
-        self._process.returncode = 0
+
+def _end(owner: int, control: socket.socket, process: subprocess.Popen[bytes], complaints: int) -> None:
+    control.close()
+    os.close(complaints)
+    if os.getpid() == owner:
+        process.wait()  # it is clearing away
+    else:
+        process.returncode = 0  # a forked copy of the harness: the zygote is the parent's
 
 
 def read_answer(descriptor: int, *, gone: int | None = None, until: float = float("inf")) -> dict[str, Any]:

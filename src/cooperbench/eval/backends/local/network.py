@@ -16,6 +16,7 @@ import select
 import shutil
 import signal
 import subprocess
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,7 @@ class Helper:
                     self._process = _slirp(program, namespaces, lifeline, told, said)
                 else:
                     self._process = _pasta(program, namespaces, lifeline, told, said)
+            self.end = weakref.finalize(self, _end, self._process)
             if not _heard(ready):
                 self.end()
                 words = os.pread(said, 4096, 0).decode("utf-8", "replace").strip().splitlines()
@@ -157,11 +159,12 @@ class Helper:
         finally:
             wire.close_all([ready, said])
 
-    def end(self) -> None:
-        """Its sandbox is dead, so it is about to go; no need to wait for it."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Its sandbox is dead or given up, so it is about to go; no need to wait for it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _heard(ready: int) -> bool:

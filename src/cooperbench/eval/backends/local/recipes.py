@@ -14,6 +14,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from cooperbench.errors import BackendError, SandboxStartError
@@ -41,7 +42,7 @@ def prepare(engine: Engine, name: str, recipe: Recipe) -> str:
     base = engine.images.find(recipe.base)
     digest = "sha256:" + key(base.digest or recipe.base, recipe)
     if not engine.images.has(digest):
-        with engine.state.locked(f"build-{digest[7:39]}"):
+        with engine.building(), engine.state.locked(f"build-{digest[7:39]}"):
             if not engine.images.has(digest):
                 _build(engine, name, recipe, base, digest)
     engine.images.name(name, digest)
@@ -51,20 +52,27 @@ def prepare(engine: Engine, name: str, recipe: Recipe) -> str:
 def key(base: str, recipe: Recipe) -> str:
     """Hex digest of everything the image is made of."""
     digest = hashlib.sha256(json.dumps([_FORMAT, base, recipe.script, recipe.network]).encode())
-    for name, path in _context(recipe.context):
+    for name, path in _context(recipe):
         mode, body = _member(path)
         digest.update(json.dumps([name, mode, hashlib.sha256(body).hexdigest()]).encode())
     return digest.hexdigest()
 
 
-def _context(directory: Path) -> Iterator[tuple[str, Path]]:
-    """Files and links below `directory` by name, sorted; what Python leaves behind is not part of it."""
+def _context(recipe: Recipe) -> Iterator[tuple[str, Path]]:
+    """Files and links of the context by name, sorted; what Python leaves behind is not part of it."""
+    directory = recipe.context
     for root, directories, files in os.walk(directory):
         directories[:] = sorted(name for name in directories if name != "__pycache__")
+        if Path(root) == directory:
+            directories[:], files = _wanted(directories, recipe), _wanted(files, recipe)
         links = [name for name in directories if os.path.islink(os.path.join(root, name))]
         for name in sorted([*files, *links]):
             path = Path(root, name)
             yield str(path.relative_to(directory)), path
+
+
+def _wanted(names: list[str], recipe: Recipe) -> list[str]:
+    return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in recipe.without)]
 
 
 def _member(path: Path) -> tuple[str, bytes]:
@@ -76,10 +84,10 @@ def _member(path: Path) -> tuple[str, bytes]:
     return ("program" if status.st_mode & 0o100 else "file"), path.read_bytes()
 
 
-def _archive(directory: Path) -> bytes:
+def _archive(recipe: Recipe) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, path in _context(directory):
+        for name, path in _context(recipe):
             kind, body = _member(path)
             member = tarfile.TarInfo(name)
             member.mode = 0o755 if kind == "program" else 0o644
@@ -95,12 +103,14 @@ def _archive(directory: Path) -> bytes:
 def _build(engine: Engine, name: str, recipe: Recipe, base: Image, digest: str) -> None:
     log.info("building image %s with %s on %s", name, recipe.script, recipe.base)
     spec = SandboxSpec(recipe.base, timeout=_SECONDS + 60, workdir=_CONTEXT, network=recipe.network)
-    sandbox = engine.create(spec, base, Extras(binds=_BINDS, keep=True))
+    sandbox = engine.create(spec, base, Extras(binds=_BINDS, build=True))
     upper = engine.state.upper(sandbox.number)
     try:
         try:
-            sandbox.put_archive(_CONTEXT, _archive(recipe.context))
+            sandbox.put_archive(_CONTEXT, _archive(recipe))
             done = sandbox.run(["sh", "-eu", f"{_CONTEXT}/{recipe.script}"], timeout=_SECONDS)
+            if not engine.disk:
+                sandbox.export(upper)
         except BackendError as error:
             raise SandboxStartError(f"image {name!r}: building it failed: {error}") from error
         finally:

@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,7 @@ class LocalSandbox:
         self._users = 0
         self._over = False
         self._dead = threading.Event()
+        self._release = weakref.finalize(self, _release, life.control, life.handle)
 
     def __repr__(self) -> str:
         return f"<LocalSandbox {self._life.name}{' (terminated)' if self._over else ''}>"
@@ -113,6 +115,10 @@ class LocalSandbox:
                 file.seek(0)
                 return file.read(size)
 
+    def export(self, directory: str) -> None:
+        """Copy what was written in memory to a directory below the state directory; for a build only."""
+        self._ask({"op": "export", "directory": directory})
+
     def terminate(self) -> None:
         """Kill everything inside, at once; returns when it is dead. From any thread, any number of times."""
         with self._lock:
@@ -143,11 +149,11 @@ class LocalSandbox:
         except OSError:
             self._lost()
 
-    def _ask(self, order: dict[str, Any], body: int) -> None:
+    def _ask(self, order: dict[str, Any], *body: int) -> None:
         with self._alive():
             answer, theirs = os.pipe()
             with wire.closing([theirs]):
-                self._send(order, (theirs, body))
+                self._send(order, (theirs, *body))
             message = launcher.read_answer(answer, gone=self._life.handle, until=self._life.deadline + 1.0)
             if "done" in message:
                 return
@@ -198,9 +204,13 @@ class LocalSandbox:
             log.warning("sandbox %s does not die; some process of it is stuck in the kernel", self._life.name)
 
     def _release_if_unused(self) -> None:
-        if self._dead.is_set() and self._users == 0 and self._life.control.fileno() >= 0:
-            self._life.control.close()
-            os.close(self._life.handle)
+        if self._dead.is_set() and self._users == 0:
+            self._release()
+
+
+def _release(control: socket.socket, handle: int) -> None:
+    control.close()
+    os.close(handle)
 
 
 def _order(argv: Sequence[str], env: Mapping[str, str], cwd: str, timeout: float | None) -> dict[str, Any]:

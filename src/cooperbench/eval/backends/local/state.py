@@ -17,6 +17,7 @@ import fcntl
 import json
 import os
 import secrets
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,9 @@ class State:
             with self._collecting():
                 self._lock = _locked(self.path / "owners" / self.owner)
                 os.write(self._lock, json.dumps({"pid": os.getpid()}).encode())
+            self._release = weakref.finalize(
+                self, _release, os.getpid(), self.path / "owners" / self.owner, self._lock
+            )
         except OSError as error:
             raise SandboxStartError(
                 f"local backend: cannot use state directory {self.path}: {error.strerror}; "
@@ -63,12 +67,7 @@ class State:
 
     def close(self) -> None:
         """Let go; what is still under ``run/<owner>`` is anybody's to collect."""
-        (self.path / "owners" / self.owner).unlink(missing_ok=True)
-        os.close(self._lock)
-
-    def forget(self) -> None:
-        """In a forked copy of the process: the parent's lock is not ours to keep."""
-        os.close(self._lock)
+        self._release()
 
     def upper(self, number: int) -> str:
         """Writable layer of this process's nth sandbox, relative to `path`."""
@@ -84,21 +83,21 @@ class State:
         lines = []
         with self._collecting():
             for owner in self._dead_owners():
-                left = self.path / "run" / owner.name
-                count = len(os.listdir(left)) if left.is_dir() else 0
-                if left.is_dir():
-                    self.discard(f"run/{owner.name}")
                 owner.unlink(missing_ok=True)
-                lines.append(
-                    f"local: {count} sandbox directories of process {owner.name.split('-')[0]}, which is gone"
-                )
+            alive = {path.name for path in (self.path / "owners").iterdir()}
+            for left in sorted(set(os.listdir(self.path / "run")) - alive):
+                count = len(os.listdir(self.path / "run" / left))
+                self.discard(f"run/{left}")
+                process = left.split("-")[0]
+                lines.append(f"local: {count} sandbox directories of process {process}, which is gone")
         return lines
 
-    def alone(self) -> bool:
-        """No other live harness uses this directory."""
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether no other live harness uses this directory; none comes meanwhile."""
         with self._collecting():
             self_and_dead = {self.owner, *(owner.name for owner in self._dead_owners())}
-            return {path.name for path in (self.path / "owners").iterdir()} <= self_and_dead
+            yield {path.name for path in (self.path / "owners").iterdir()} <= self_and_dead
 
     def _dead_owners(self) -> Iterator[Path]:
         for owner in sorted((self.path / "owners").iterdir()):
@@ -123,6 +122,12 @@ class State:
             yield
         finally:
             os.close(descriptor)
+
+
+def _release(owner: int, path: Path, lock: int) -> None:
+    if os.getpid() == owner:  # or a forked copy of the process would take the parent's away
+        path.unlink(missing_ok=True)
+    os.close(lock)
 
 
 def _locked(path: Path, *, wait: bool = True, create: bool = True) -> int:

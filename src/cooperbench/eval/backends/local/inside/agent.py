@@ -26,7 +26,8 @@ STATUS = struct.Struct("<iB")
 TIMED_OUT, OUT_OF_MEMORY, OUT_OF_DISK, NOT_STARTED = 1, 2, 4, 8
 
 _TIME_OUT_CODE = 124
-_RESTORED = [signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ]
+_RESTORED = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+"""A command starts with every signal as it should be, whatever we or the harness (nohup) ignore."""
 _DISK_PAUSE = 1.0
 _FASTEST_HOG = 8e9
 """Bytes a second a program may claim at most: how long the memory watch may look away."""
@@ -43,9 +44,13 @@ class _Command:
 class Agent:
     """One sandbox's PID 1, from the last step of its making to its end."""
 
-    def __init__(self, control: socket.socket, harness: int, spec: dict[str, Any], secret: int) -> None:
+    def __init__(
+        self, control: socket.socket, harness: int, spec: dict[str, Any], secret: int, outside: list[int]
+    ) -> None:
         self._control = control
         self._harness = harness
+        self._outside = outside
+        """What `rootfs.enter` kept open, for a build in memory."""
         self._tags = processes.Tags(secret)
         self._commands: dict[int, _Command] = {}
         self._flags = 0
@@ -60,6 +65,7 @@ class Agent:
             "run": self._run,
             "unpack": self._unpack,
             "pack": self._pack,
+            "export": self._export,
         }
 
     def serve(self) -> None:
@@ -173,6 +179,10 @@ class Agent:
     def _pack(self, order: dict[str, Any], descriptors: list[int]) -> None:
         reply, target = descriptors
         self._aside(reply, lambda: archives.pack(order["directory"], order["limit"], target))
+
+    def _export(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        written, state = self._outside
+        self._aside(descriptors[0], lambda: archives.export(written, state, order["directory"]))
 
     def _aside(self, reply: int, work: Callable[[], int]) -> None:
         tag = self._tags.next()

@@ -35,7 +35,7 @@ def unpack(archive: int, directory: str, *, owners: bool = False) -> int:
                 os.lchown(target, member.uid, member.gid)
             if member.isdir():
                 directories.append((target, member.mode))
-            elif not member.issym():
+            elif not (member.issym() or member.islnk()):
                 os.chmod(target, member.mode & 0o7777)
             count += 1
     for target, mode in reversed(directories):  # last, or a read-only one would refuse its own files
@@ -167,3 +167,53 @@ def seal(upper: str, target: str, host_places: list[str], dropped: list[str]) ->
         _clear(f"{root}/{name}")
     os.rename(root, target)
     return 1
+
+
+def export(written: int, state: int, target: str) -> int:
+    """Copy the overlays' upper directories out of memory, as they are, to `target` below the state directory."""
+    source, place = f"/proc/self/fd/{written}", f"/proc/self/fd/{state}/{target}"
+    os.mkdir(place)
+    copied: dict[int, str] = {}
+    for name in os.listdir(source):
+        if name.endswith(".upper"):
+            _copy(f"{source}/{name}", f"{place}/{name}", copied)
+    return len(copied)
+
+
+def _copy(source: str, target: str, copied: dict[int, str]) -> None:
+    """One file, link, directory or overlay whiteout, with owner, mode, time, and the overlay's own marks."""
+    status = os.lstat(source)
+    if status.st_ino in copied and not stat.S_ISDIR(status.st_mode):
+        os.link(copied[status.st_ino], target, follow_symlinks=False)
+        return
+    copied[status.st_ino] = target
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(source), target)
+    elif stat.S_ISDIR(status.st_mode):
+        os.mkdir(target)
+        for name in os.listdir(source):
+            _copy(f"{source}/{name}", f"{target}/{name}", copied)
+    elif stat.S_ISREG(status.st_mode):
+        shutil.copyfile(source, target)
+    elif stat.S_ISCHR(status.st_mode):
+        _whiteout(target)
+        return
+    else:
+        return  # a FIFO or socket of a program that is gone
+    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        os.chmod(target, stat.S_IMODE(status.st_mode))
+        for name in os.listxattr(source):
+            if name.startswith("user."):
+                os.setxattr(target, name, os.getxattr(source, name))
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _whiteout(target: str) -> None:
+    """The overlay's mark for "deleted": a 0:0 device, or where the file system refuses those, its newer form."""
+    try:
+        os.mknod(target, stat.S_IFCHR, 0)
+    except PermissionError:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.setxattr(target, "user.overlay.whiteout", b"y")
+        os.setxattr(os.path.dirname(target), "user.overlay.opaque", b"x")

@@ -12,7 +12,7 @@ import contextlib
 import os
 import resource
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import kernel
@@ -97,8 +97,15 @@ def unchanged(extents: Extents) -> Extents:
     return [[inside, inside, count] for inside, _, count in extents]
 
 
-def forked_into(namespaces: int, ids: dict[str, Any], child: Callable[[], None]) -> int:
-    """Run `child` in new namespaces, its ids mapped to themselves; returns its pid. It never returns there."""
+def forked_into(
+    namespaces: int, ids: dict[str, Any], child: Callable[[], None], handles: Sequence[str] = ()
+) -> list[int]:
+    """Run `child` in new namespaces, its ids mapped to themselves; it never returns there.
+
+    Returns:
+        its pidfd, and descriptors of those of its namespaces that `handles` names, opened before it runs: it may
+        close the door behind itself.
+    """
     go = os.pipe()
     pid = kernel.clone(namespaces)
     if pid == 0:
@@ -112,10 +119,11 @@ def forked_into(namespaces: int, ids: dict[str, Any], child: Callable[[], None])
     os.close(go[0])
     try:
         write_maps(pid, unchanged(ids["uids"]), unchanged(ids["gids"]))
+        opened = [os.pidfd_open(pid), *(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY) for name in handles)]
         os.write(go[1], b".")
     finally:
         os.close(go[1])
-    return pid
+    return opened
 
 
 def limit_processes(count: int) -> None:

@@ -40,8 +40,13 @@ _HIDDEN_DIRECTORIES = ("proc/scsi", "proc/acpi", "sys/firmware", "sys/kernel", "
 _FLAGS_KEPT = {os.ST_NOSUID: MS_NOSUID, os.ST_NODEV: MS_NODEV, os.ST_NOEXEC: MS_NOEXEC}
 
 
-def enter(spec: dict[str, Any]) -> None:
-    """Build the tree `spec` asks for and make it the root; the host's is out of reach afterwards."""
+def enter(spec: dict[str, Any]) -> list[int]:
+    """Build the tree `spec` asks for and make it the root; the host's is out of reach afterwards.
+
+    Returns:
+        nothing, unless what is written will be asked for: then descriptors of the directory it is written to, and
+        of the state directory.
+    """
     kernel.mount("none", "/", None, MS_REC | kernel.MS_PRIVATE)
     _scratch(spec)
     _overlay(_ROOT, spec["layers"], "root", spec)
@@ -54,16 +59,19 @@ def enter(spec: dict[str, Any]) -> None:
         else:
             _bind_read_only(place["path"], f"{_ROOT}/{place['at']}")
     for bind in spec["binds"]:
-        os.mkdir(bind["path"])
-        os.chmod(bind["path"], bind["mode"])
-        kernel.mount(bind["path"], _mount_point(bind["at"]), None, MS_BIND)
+        source = f"{spec['upper'] or SCRATCH}/{bind['name']}"
+        os.mkdir(source)
+        os.chmod(source, bind["mode"])
+        kernel.mount(source, _mount_point(bind["at"]), None, MS_BIND)
     _proc_and_sys(spec)
     _dev(spec)
+    kept = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (SCRATCH, ".")] if spec["export"] else []
     os.chdir(_ROOT)
     kernel.pivot_root(".", ".")
     kernel.unmount(".", kernel.MNT_DETACH)
     os.chdir("/")
     _finish(spec)
+    return kept
 
 
 def _scratch(spec: dict[str, Any]) -> None:

@@ -113,7 +113,7 @@ class Zygote:
             _reporting(control, lambda: self._ward(control, held, spec))
 
         try:
-            namespaces.forked_into(kernel.CLONE_NEWUSER, self._ids, warden)
+            wire.close_all(namespaces.forked_into(kernel.CLONE_NEWUSER, self._ids, warden))
         except OSError as error:
             _report(control, error)
         finally:
@@ -127,13 +127,13 @@ class Zygote:
         if spec["network"]["mode"] == "host":
             wanted &= ~kernel.CLONE_NEWNET
         kept = {control.fileno(), self._harness, *held}
-        pid = namespaces.forked_into(
-            wanted, self._ids, lambda: _reporting(control, lambda: _first(control, self._harness, kept, spec))
+        handles = namespaces.forked_into(
+            wanted,
+            self._ids,
+            lambda: _reporting(control, lambda: _first(control, self._harness, kept, spec)),
+            ("user", "net") if spec["network"]["mode"] == "open" else (),
         )
-        handles = [os.pidfd_open(pid)]
-        if spec["network"]["mode"] == "open":
-            handles += [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY) for kind in ("user", "net")]
-        wire.send(control, {"born": pid}, handles)
+        wire.send(control, {"born": True}, handles)
         os._exit(0)
 
     # ------------------------------------------------------------------------------------------ other work
@@ -218,14 +218,14 @@ def _first(control: socket.socket, harness: int, kept: set[int], spec: dict[str,
     limits.forget_descriptors(kept)
     if spec["upper"]:
         os.mkdir(spec["upper"], 0o755)
-    rootfs.enter(spec)
+    outside = rootfs.enter(spec)
     kernel.set_hostname(spec["hostname"])
     if spec["network"]["mode"] != "host":
         routes.loopback_up()
         routes.forbid(spec["network"]["forbidden"])
     secret = int.from_bytes(os.urandom(8), "little") or 1
     limits.confine(spec, secret)
-    served = agent.Agent(control, harness, spec, secret)
+    served = agent.Agent(control, harness, spec, secret, outside)
     wire.send(control, {"ready": True})
     served.serve()
     os._exit(0)
