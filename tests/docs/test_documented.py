@@ -18,7 +18,7 @@ from cooperbench.errors import UsageError
 from cooperbench.eval import backends
 from cooperbench.eval.backends.base import EvalBackend, ExecResult, Sandbox
 
-LATER = ["modal", "docker", "gcp"]
+LATER = ["modal", "gcp"]
 
 
 @pytest.fixture(name="agents")
@@ -81,7 +81,7 @@ def test_testing_a_patch_on_a_later_backend(name: str) -> None:
     assert one_line(caught).startswith(f"Unknown backend '{name}'")
 
 
-@pytest.mark.parametrize("module", ["docker", "gcp"])
+@pytest.mark.parametrize("module", ["gcp"])
 def test_importing_a_later_backend(module: str) -> None:
     with pytest.raises(
         ModuleNotFoundError, match=rf"No module named 'cooperbench\.eval\.backends\.{module}'"

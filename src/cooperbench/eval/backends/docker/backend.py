@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cooperbench.errors import CooperBenchError, SandboxStartError
+from cooperbench.errors import CooperBenchError, MissingExtra, SandboxStartError
 from cooperbench.eval.backends.base import DEFAULT_WORKDIR, Recipe, SandboxSpec
 from cooperbench.eval.backends.docker import probe, recipes, sweep
 from cooperbench.eval.backends.docker.config import Settings, settings
@@ -21,13 +21,14 @@ from cooperbench.eval.backends.docker.sandbox import DockerSandbox
 class DockerBackend:
     """Sandboxes as containers of a Docker engine, or of one that speaks its language.
 
-    Nothing is looked for before the first sandbox or image is asked for. Safe to use from any thread.
+    It is made with the settings that `config.Settings` lists, by name. Nothing is looked for before the first sandbox
+    or image is asked for. Safe to use from any thread.
     """
 
     def __init__(self, **given: Any) -> None:
-        self._given = dict(given)
-        if given:
-            settings(given)
+        if find_spec("docker") is None:
+            raise MissingExtra("backend 'docker'", "docker")
+        self._settings = settings(given)
         self._lock = threading.Lock()
         self._opened: tuple[Engine, Settings, Images] | None = None
 
@@ -95,18 +96,10 @@ class DockerBackend:
         """The client library's own object for the engine, an `APIClient`."""
         return self._open()[0].api
 
-    def settings(self) -> Settings:
-        """What was set: the arguments, else the table ``[backends.docker]``, else the defaults."""
-        from cooperbench.settings import backend_options
-
-        table: Mapping[str, Any] = backend_options("docker")
-        return settings({**table, **self._given})
-
     def _open(self) -> tuple[Engine, Settings, Images]:
         with self._lock:
             # A connection is not for a forked copy of the process.
             if self._opened is None or self._opened[0].pid != os.getpid():
-                chosen = self.settings()
-                engine = connect(chosen)
-                self._opened = engine, chosen, Images(engine, chosen)
+                engine = connect(self._settings)
+                self._opened = engine, self._settings, Images(engine, self._settings)
             return self._opened
