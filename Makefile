@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench docs real clean
+.PHONY: help demo test test-docker check format bench docs real clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -21,6 +21,11 @@ demo: $(VENV)/.installed  ## the whole job on the bundled dataset, and its repor
 
 test: $(VENV)/.installed-test  ## the tests (ARGS="-k word": some of them)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not real" $(ARGS)
+
+test-docker: $(VENV)/.installed-test  ## the docker backend on real engines; starts a dockerd if none answers (needs root then)
+	@docker info >/dev/null 2>&1 || { setsid dockerd >/tmp/dockerd.log 2>&1 </dev/null & \
+	  for _ in $$(seq 60); do docker info >/dev/null 2>&1 && break; sleep 1; done; }
+	CI=true $(BIN)/python -m pytest tests/docker tests/unit/docker tests/contract/test_checks.py -k "not local and not exec-only" $(ARGS)
 
 check: $(VENV)/.installed-dev  ## types, style, shell scripts
 	$(BIN)/ruff check .

@@ -25,6 +25,9 @@ class DockerBackend:
     or image is asked for. Safe to use from any thread.
     """
 
+    name = "docker"
+    """As a verdict names it."""
+
     def __init__(self, **given: Any) -> None:
         if find_spec("docker") is None:
             raise MissingExtra("backend 'docker'", "docker")

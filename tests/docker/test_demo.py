@@ -1,0 +1,39 @@
+"""The bundled dataset on an engine that has none of its images, and no registry to ask."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cooperbench.cli import main
+from cooperbench.dataset import demo_dataset, load_dataset
+from cooperbench.eval.backends.docker import DockerBackend
+from tests.docker import engines
+
+
+def test_images_are_built_and_the_demo_runs(
+    backend: DockerBackend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = [task.image for task in load_dataset(demo_dataset()).tasks.values()]
+    for image in images:
+        if engines.engine_of(backend).images(image):
+            engines.engine_of(backend).remove_image(image, force=True)
+    assert main(["images", "build", "--demo", "--backend", "docker"]) == 0
+    told = capsys.readouterr().out
+    assert [line.split()[0] for line in told.splitlines()] == sorted(images)
+    assert "sha256:" in told
+    assert main(["demo", "--backend", "docker"]) == 0
+    expected = json.loads((demo_dataset() / "expected.json").read_text())
+    verdicts = {path.parent: json.loads(path.read_text()) for path in tmp_path.rglob("eval.json")}
+    assert len(verdicts) == len(expected)
+    for verdict in verdicts.values():
+        pair = f"{verdict['repo']}/{verdict['task_id']}/{','.join(map(str, verdict['features']))}"
+        assert verdict["passed"] is expected[pair]["passed"], pair
+        assert verdict["merge"]["status"] == expected[pair]["merge"], pair
+        assert verdict["backend"] == "docker"
