@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cooperbench import register_agent, run
+from cooperbench import evaluate, register_agent, run
 from cooperbench.agents.base import AgentResult, Assignment
 from cooperbench.dataset import demo_dataset
 from cooperbench.errors import RunConflict
@@ -71,3 +71,15 @@ def test_everything_that_makes_the_experiment_is_written_and_kept(tmp_path: Path
     ):
         with pytest.raises(RunConflict, match=said):
             run("kept", **{**options, **change})
+
+
+def test_judging_by_itself_brings_both_summaries_up_to_date(tmp_path: Path) -> None:
+    """IO5: also when the selection leaves most of the run alone."""
+    where: dict[str, Any] = {"backend": "local", "dataset_dir": demo_dataset(), "logs_dir": tmp_path}
+    for features in ([1, 2], [1, 3]):
+        run("later", repo="almanac_task", features=features, agent="noop", auto_eval=False, **where)
+    evaluate("later", features=[1, 3], **where)
+    written = json.loads((tmp_path / "later" / "summary.json").read_text())
+    assert (written["eval"]["failed"], written["eval"]["pending"], written["total_tasks"]) == (1, 1, 2)
+    judged = json.loads((tmp_path / "later" / "eval_summary.json").read_text())
+    assert (judged["failed"], judged["pending"], judged["total_runs"]) == (1, 1, 2)

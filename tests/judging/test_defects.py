@@ -187,14 +187,15 @@ chmod 755 /usr/local/bin/git
     return lay_out(tmp_path_factory.mktemp("aged"), project, extra)
 
 
+@pytest.mark.parametrize("git", ["new", "old"])
 @pytest.mark.parametrize("culprit", [1, 3])
-def test_attributes_in_a_patch_do_not_steer_an_old_gits_merge(
-    culprit: int, judged: Judge, project: Project, aged: Dataset
+def test_attributes_in_a_patch_steer_no_gits_merge(
+    culprit: int, git: str, judged: Judge, project: Project, dataset: Dataset, aged: Dataset
 ) -> None:
     """ME1: whoever brings them."""
-    files = {**GOLD[culprit], ".gitattributes": b"* merge=union\nsums.py merge=ours filter=evil\n"}
+    files = {**GOLD[culprit], ".gitattributes": b"* merge=union\n"}
     patches = {culprit: project.patch(files), 4 - culprit: project.gold(4 - culprit)}
-    verdict = judged(patches, dataset=aged).verdict
+    verdict = judged(patches, dataset=aged if git == "old" else dataset).verdict
     assert (verdict.merge.status, verdict.merge.files) == ("conflicts", ("sums.py",))
 
 

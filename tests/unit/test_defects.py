@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -145,3 +146,21 @@ def test_task_0_is_a_selection_when_judging(tmp_path: Path) -> None:
     trial.write_result({"setting": "coop", "agents": {"agent1": {"status": "Submitted"}}})
     with pytest.raises(UsageError, match="no finished trial that fits the selection"):
         cooperbench.evaluate("run", task_id=0, dataset_dir=demo_dataset(), logs_dir=tmp_path)
+
+
+def test_this_page_names_tests_that_exist() -> None:
+    """`DEFECTS.md`: every test it names is there, and every row of what it covers has one."""
+    tests = Path(__file__).parents[1]
+    page = (tests / "DEFECTS.md").read_text("utf-8")
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", page)
+    for path, name in named:
+        assert re.search(rf"^ *def {name}\(", (tests / path).read_text("utf-8"), re.MULTILINE), (
+            f"{path}::{name}"
+        )
+    wanted = {
+        f"{kind}{n}"
+        for kind, last in (("PA", 9), ("ME", 8), ("RP", 6), ("IO", 8))
+        for n in range(1, last + 1)
+    }
+    rows = {row.split("|")[1].strip() for row in page.splitlines() if row.startswith("|") and "::" in row}
+    assert wanted <= rows
