@@ -48,3 +48,23 @@ def test_no_name_of_a_process_saves_it(judged: Judge, project: Project, name: st
     assert not first.passed, verdict
     assert first.tests_failed == 1, "what was read is not what the tests wrote"
     assert verdict.results[1].passed, verdict.results[1].reason
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "os.makedirs(home + '/hashes')",
+        "os.makedirs(home + '/sizes')",
+        "shutil.rmtree(home)",
+        "shutil.rmtree('/workspace/repo')",
+        "os.kill(-1, 9)",
+        "open(home + '/in/tests.1', 'w').truncate(1 << 40)",
+    ],
+)
+def test_what_the_tests_destroy_is_not_the_infrastructures_failure(
+    judged: Judge, project: Project, act: str
+) -> None:
+    attack = f"\nimport glob, os, shutil\nhome = glob.glob('/.c*')[0]\ntry:\n    {act}\nexcept OSError:\n    pass\n"
+    verdict = judged({1: project.patch(code(attack)), 2: project.gold(2)}, judging=Judging(timeout=8)).verdict
+    assert not verdict.passed
+    assert not verdict.results[0].passed
