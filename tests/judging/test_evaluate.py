@@ -12,6 +12,8 @@ import pytest
 import cooperbench
 from cooperbench.dataset.model import Dataset, Pair
 from cooperbench.errors import RunConflict, UsageError
+from cooperbench.eval.backends.local import LocalBackend
+from cooperbench.eval.sources import judgements_at_once
 from cooperbench.runs import RunDirectory
 from tests.judging.project import REPO, Project, lay_out
 
@@ -200,3 +202,11 @@ def test_merges_only_needs_no_tests(dataset: Dataset, tmp_path: Path) -> None:
     assert report["features"] == []
     with pytest.raises(UsageError, match="no selected task has image 'x'"):
         cooperbench.validate(dataset_dir=dataset.root, backend="local", output_dir=tmp_path, image="x")
+
+
+def test_judgements_at_once(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert judgements_at_once(3, backend) == 3
+    assert judgements_at_once(None, backend) == min(10, backend.processors)
+    assert judgements_at_once(None, object()) == 10  # type: ignore[arg-type]
+    monkeypatch.setenv("COOPERBENCH_EVAL_CONCURRENCY", "7")
+    assert judgements_at_once(None, backend) == 7

@@ -99,14 +99,19 @@ def _import_external() -> None:
     for module in filter(None, map(str.strip, os.environ.get(EXTERNAL, "").split(","))):
         try:
             import_module(module)
-        except ImportError as problem:
+        except (Exception, SystemExit) as problem:  # other people's code
             raise UsageError(
-                f"{EXTERNAL} names module {module!r}, which cannot be imported: {problem}"
+                f"{EXTERNAL} names module {module!r}, which cannot be imported: {_told(problem)}"
             ) from problem
 
 
 def _made(name: str, factory: Callable[[], Any]) -> Agent:
-    agent = factory()
+    try:
+        agent = factory()
+    except CooperBenchError:
+        raise
+    except (Exception, SystemExit) as problem:
+        raise UsageError(f"agent {name!r} could not be made: {_told(problem)}") from problem
     if not callable(getattr(agent, "run", None)):
         kind = f"{type(agent).__module__}.{type(agent).__qualname__}"
         raise UsageError(f"agent {name!r} is not an agent: {kind} has no run()")
@@ -123,11 +128,17 @@ def _resolve(target: str, what: str) -> Callable[[], Any]:
             found = getattr(found, attribute)
     except MissingExtra:
         raise
-    except (ImportError, AttributeError, CooperBenchError) as problem:
-        raise UsageError(f"{what} cannot be loaded: {problem}") from problem
+    except (Exception, SystemExit) as problem:
+        raise UsageError(f"{what} cannot be loaded: {_told(problem)}") from problem
     if not callable(found):
         raise UsageError(f"{what} is {type(found).__name__}, not a class or function that makes an agent")
     return cast("Callable[[], Any]", found)
+
+
+def _told(problem: BaseException) -> str:
+    """What other people's code raised, with its type where the message alone would be a riddle."""
+    plain = isinstance(problem, (ImportError, AttributeError, CooperBenchError))
+    return str(problem) if plain else f"{type(problem).__name__}: {problem}"
 
 
 def _entry_points() -> Mapping[str, EntryPoint]:

@@ -10,8 +10,6 @@ from typing import Any
 
 from cooperbench.cli import exits, flags, places
 
-CONCURRENCY = 10
-
 
 def eval_flags(parser: argparse.ArgumentParser) -> None:
     """What may follow `eval`."""
@@ -23,7 +21,7 @@ def eval_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where, and how much at once")
     flags.backend(group)
     flags.logs(group)
-    _concurrency(group, CONCURRENCY)
+    _concurrency(group)
     flags.judging(parser)
     flags.output(parser, progress=True)
     parser.set_defaults(action=_eval)
@@ -37,7 +35,7 @@ def validate_flags(parser: argparse.ArgumentParser) -> None:
     flags.selection(parser)
     group = parser.add_argument_group("where, and how much at once")
     flags.backend(group)
-    _concurrency(group, 2)
+    _concurrency(group)
     parser.add_argument(
         "--timeout",
         type=flags.seconds,
@@ -48,10 +46,9 @@ def validate_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_validate)
 
 
-def _concurrency(group: argparse._ArgumentGroup, default: int) -> None:
-    group.add_argument(
-        "-c", "--concurrency", type=flags.count, metavar="N", help=f"judgements at once (default: {default})"
-    )
+def _concurrency(group: argparse._ArgumentGroup) -> None:
+    text = "judgements at once (default: as many as suit the backend)"
+    group.add_argument("-c", "--concurrency", type=flags.count, metavar="N", help=text)
 
 
 def _eval(args: argparse.Namespace) -> int:
@@ -74,7 +71,7 @@ def _eval(args: argparse.Namespace) -> int:
             repo=args.repo,
             task_id=args.task,
             features=args.features,
-            concurrency=places.amount(args.concurrency, "eval_concurrency", CONCURRENCY),
+            concurrency=args.concurrency,
             force=args.force,
             backend=args.backend,
             dataset_dir=places.dataset_dir(args, recorded=config.get("dataset")),
@@ -110,7 +107,7 @@ def _validate(args: argparse.Namespace) -> int:
             repo=args.repo,
             task_id=args.task,
             features=args.features,
-            concurrency=places.amount(args.concurrency, "eval_concurrency", 2),
+            concurrency=args.concurrency,
             backend=args.backend,
             dataset_dir=places.dataset_dir(args),
             output_dir=args.output_dir,

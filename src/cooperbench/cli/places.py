@@ -1,4 +1,4 @@
-"""Where things are and how much at once: flags, then settings, then each part's own default."""
+"""Where things are: flags, then settings, then each part's own default."""
 
 from __future__ import annotations
 
@@ -32,11 +32,6 @@ def dataset_dir(args: argparse.Namespace, recorded: object = None) -> Path | Non
 def logs_dir(args: argparse.Namespace) -> Path:
     """The directory runs are kept in."""
     return _path(args.logs_dir or settings.load().text("logs_dir")) or LOGS
-
-
-def amount(given: int | None, key: str, otherwise: int) -> int:
-    """A number of things at once: the flag's, the settings', or the verb's own."""
-    return given or settings.load().number(key) or otherwise
 
 
 def _path(text: str | None) -> Path | None:

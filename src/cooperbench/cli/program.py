@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,14 @@ VERBS = {
 """Verb → (module in this package, one line of help); the module's ``VERB_flags`` adds its flags."""
 
 
+_MISPLACED = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+)
+"""A path the user named cannot be used: the request is at fault."""
+_EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""The machine is at fault."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -54,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code; what each means is in `exits`.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    _have_streams()
     _print_anything()
     try:
         code = _perform(argv)
@@ -66,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _forget_output()
         return exits.BROKEN_PIPE
+    except OSError as error:
+        return _refused(error, argv)
     except Exception as error:  # the last resort of a program: one line for people, the rest in a file
         return _fault(error, argv)
 
@@ -114,6 +126,21 @@ def _told(error: CooperBenchError, argv: list[str]) -> int:
     return _say(str(error), code)
 
 
+def _refused(error: OSError, argv: list[str]) -> int:
+    """What the operating system would not do: most often a place that cannot be written, or a full disk."""
+    misplaced = error.errno in _MISPLACED and error.filename is not None
+    if not misplaced and error.errno not in _EXHAUSTED:
+        return _fault(error, argv)
+    if _debugging(argv):
+        _traceback(sys.stderr.write, error)
+    if misplaced:
+        return _say(
+            f"cannot use {os.fsdecode(error.filename)}: {error.strerror}; name another place", exits.USAGE
+        )
+    where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
+    return _say(f"{error.strerror}{where}; make room, then call the same again", exits.INFRASTRUCTURE)
+
+
 def _fault(error: Exception, argv: list[str]) -> int:
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if _debugging(argv):
@@ -121,10 +148,13 @@ def _fault(error: Exception, argv: list[str]) -> int:
         return _say(f"a fault in cooperbench: {what}", exits.FAULT)
     import tempfile
 
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="cooperbench-", suffix=".traceback", delete=False, encoding="utf-8", errors="replace"
-    ) as file:
-        _traceback(file.write, error)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="cooperbench-", suffix=".traceback", delete=False, encoding="utf-8", errors="replace"
+        ) as file:
+            _traceback(file.write, error)
+    except OSError:  # no place for it
+        return _say(f"a fault in cooperbench: {what} (--debug shows the traceback)", exits.FAULT)
     return _say(f"a fault in cooperbench: {what} (traceback in {file.name}; --debug shows it)", exits.FAULT)
 
 
@@ -147,6 +177,16 @@ def _say(text: str, code: int) -> int:
     with contextlib.suppress(OSError):  # nobody is listening
         print(f"cooperbench: {line(' '.join(text.splitlines()))}", file=sys.stderr, flush=True)
     return code
+
+
+def _have_streams() -> None:
+    """Open what the caller has closed (``>&-``): descriptors 0 to 2 must not become files of a run."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _print_anything() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from cooperbench.cli import flags, places
 
 CONCURRENCY = 20
-EVAL_CONCURRENCY = 10
 HERE = "local"
 """Where the demo runs without anybody's settings: it must work on any machine."""
 
@@ -71,7 +70,10 @@ def _place_flags(parser: argparse.ArgumentParser) -> None:
         "-c", "--concurrency", type=flags.count, metavar="N", help=f"trials (default: {CONCURRENCY})"
     )
     group.add_argument(
-        "--eval-concurrency", type=flags.count, metavar="N", help=f"judgements (default: {EVAL_CONCURRENCY})"
+        "--eval-concurrency",
+        type=flags.count,
+        metavar="N",
+        help="judgements (default: as many as suit the backend)",
     )
 
 
@@ -140,8 +142,8 @@ def _perform(args: argparse.Namespace, name: str, **what: Any) -> int:
             run_name=name,
             backend=args.backend,
             logs_dir=logs_dir,
-            concurrency=places.amount(args.concurrency, "concurrency", CONCURRENCY),
-            eval_concurrency=places.amount(args.eval_concurrency, "eval_concurrency", EVAL_CONCURRENCY),
+            concurrency=args.concurrency,
+            eval_concurrency=args.eval_concurrency,
             progress=progress,
             **flags.rules(args),
             **what,

@@ -14,7 +14,7 @@ from cooperbench.errors import UsageError
 from cooperbench.eval.backends.base import EvalBackend
 from cooperbench.eval.judging import Judging, judge_trial
 from cooperbench.eval.plan import Rules
-from cooperbench.eval.sources import opened_backend, ready_images
+from cooperbench.eval.sources import judgements_at_once, opened_backend, ready_images
 from cooperbench.events import Judged, Progress, RunFinished, RunStarted
 from cooperbench.pool import describe, pooled
 from cooperbench.runs import (
@@ -51,7 +51,8 @@ def evaluate(
     Args:
         run_name: as given to `run`.
         subset, repo, task_id, features: judge only these trials; the summary covers the whole run all the same.
-        concurrency: how many at once; None for the settings', then 10.
+        concurrency: how many at once; None for the settings', then what suits the backend: a
+            processor each on one machine, at most 10.
         force: judge anew whatever is there.
         timeout: seconds for each run of one feature's tests.
         merge_rule, integrity_rule: see `cooperbench.eval.plan.Rules`.
@@ -68,11 +69,11 @@ def evaluate(
     run = RunDirectory(logs_dir or settings.load().text("logs_dir") or DEFAULT_LOGS, run_name)
     if not run.path.is_dir():
         raise UsageError(f"no run {run_name!r} in {run.path.parent}; {known_runs(run.path.parent)}")
-    workers = concurrency or settings.load().number("eval_concurrency") or 10
     dataset = load_dataset(dataset_dir)
     with run.lock():
         trials = _selected(run, dataset, subset, repo, task_id, features)
         with opened_backend(backend) as chosen:
+            workers = judgements_at_once(concurrency, chosen.backend)
             tell(
                 RunStarted(run_name, len(trials), len(trials), chosen.name, chosen.reason, workers, run.path)
             )

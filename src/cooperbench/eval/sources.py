@@ -7,11 +7,15 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from cooperbench import settings
 from cooperbench.dataset.model import Task
 from cooperbench.eval import backends
 from cooperbench.eval.backends import shell
-from cooperbench.eval.backends.base import Closable, EvalBackend
+from cooperbench.eval.backends.base import Closable, EvalBackend, Sized
 from cooperbench.events import Note, Progress
+
+MOST_JUDGEMENTS = 10
+"""At once, where nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,14 @@ def opened_backend(name: str | None) -> Iterator[Chosen]:
     finally:
         if isinstance(backend, Closable):
             backend.close()
+
+
+def judgements_at_once(asked: int | None, backend: EvalBackend) -> int:
+    """How many judgements to run side by side: as asked, as settled in the settings, or what suits the backend."""
+    if asked is not None:
+        return asked
+    fitting = backend.processors if isinstance(backend, Sized) else MOST_JUDGEMENTS
+    return settings.load().number("eval_concurrency") or max(1, min(fitting, MOST_JUDGEMENTS))
 
 
 def ready_image(backend: EvalBackend, task: Task) -> str | None:

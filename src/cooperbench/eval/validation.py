@@ -7,7 +7,6 @@ validation that was stopped goes on where it was; a line of it is used only if w
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from cooperbench.eval.backends.base import EvalBackend
 from cooperbench.eval.health import Journal, Unit, report
 from cooperbench.eval.judging import SOLO, Judging, judge
 from cooperbench.eval.plan import judge_program, plan_merges
-from cooperbench.eval.sources import opened_backend, ready_images
+from cooperbench.eval.sources import judgements_at_once, opened_backend, ready_images
 from cooperbench.events import Note, Progress
 from cooperbench.pool import describe, pooled
 
@@ -52,7 +51,7 @@ def validate(
     Args:
         features: only these features, and the pairs among them.
         image: only tasks of this image.
-        concurrency: sandboxes at once; None for one a core.
+        concurrency: sandboxes at once; None as in `evaluate`.
         output_dir: where the journal and the report go; None for ``./validation``.
         merges_only: only whether gold patches merge.
         force: find out everything anew.
@@ -85,7 +84,15 @@ def validate(
         tasks = _tasks(dataset, pairs, image)
         digests = ready_images(chosen.backend, tasks.values(), tell)
         units = list(_units(tasks.values(), pairs, digests, timeout, merges_only))
-        _find_out(chosen.backend, units, journal, concurrency or os.cpu_count() or 1, timeout, digests, tell)
+        _find_out(
+            chosen.backend,
+            units,
+            journal,
+            judgements_at_once(concurrency, chosen.backend),
+            timeout,
+            digests,
+            tell,
+        )
         found = report(dataset, pairs, units, journal, time.monotonic() - started)
     atomic.write_json(folder / REPORT, found)
     return found

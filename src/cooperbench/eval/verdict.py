@@ -174,14 +174,15 @@ def _digest(plan: Plan) -> str | None:
 
 
 def _ended_early(plan: Plan, output: JobOutput) -> Verdict | None:
-    """None when the facts are complete. A judge that was ended while code under test ran is that code's failure."""
+    """None when the facts are complete. Once code under test has run, whatever ended the judge is that code's failure:
+    it could have made the judge say anything, also that the image is at fault."""
     complete = output.returncode == 0 and not output.timed_out and output.facts.get("done") == b"yes\n"
     if complete:
         return None
     testing = [
         line for line in output.stdout.decode("utf-8", "replace").splitlines() if line.startswith("testing ")
     ]
-    if 90 <= output.returncode <= 94 or not testing:
+    if not testing:
         raise JudgeError(_trouble(plan, output))
     how = "did not come back in time" if output.timed_out else f"was ended (status {output.returncode})"
     reason = f"the judge {how} while {testing[-1].removeprefix('testing ')[:40]} ran"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cooperbench.dataset.model import Dataset, Pair, Task
 from cooperbench.eval.backends.base import EvalBackend
 from cooperbench.eval.judging import Judging
 from cooperbench.eval.plan import Rules
-from cooperbench.eval.sources import Chosen, opened_backend, ready_image
+from cooperbench.eval.sources import Chosen, judgements_at_once, opened_backend, ready_image
 from cooperbench.events import Event, Note, Progress, RunFinished, RunStarted, TrialFinished
 from cooperbench.pool import describe, pooled
 from cooperbench.runner.crew import Crew
@@ -81,7 +82,8 @@ def run(
         subset, repo, task_id, features: which trials; all of the dataset's pairs when nothing is said.
         model_name: the model agents are to use; None for the agent's own, or the documented default.
         agent: a name, or ``"package.module:Class"``.
-        concurrency, eval_concurrency: trials and judgements at once; None for the settings', then 20 and 10.
+        concurrency, eval_concurrency: trials and judgements at once; None for the settings', then 20 trials and
+            as many judgements as suit the backend: a processor each on one machine, at most 10.
         force: run finished trials again.
         redis_url, git_enabled: of earlier releases; only their defaults are accepted.
         setting: ``coop`` (an agent for each feature) or ``solo`` (one for all).
@@ -114,9 +116,7 @@ def run(
         task_id=task_id,
         features=tuple(features) if features is not None else None,
         concurrency=concurrency if concurrency is not None else stored.number("concurrency") or 20,
-        eval_concurrency=(
-            eval_concurrency if eval_concurrency is not None else stored.number("eval_concurrency") or 10
-        ),
+        eval_concurrency=eval_concurrency if eval_concurrency is not None else 1,  # known with the backend
         force=force,
         auto_eval=auto_eval,
         messaging=messaging_enabled,
@@ -127,6 +127,7 @@ def run(
     dataset = load_dataset(dataset_dir)
     pairs = select(dataset, subset=subset, repo=repo, task_id=task_id, features=features, setting=setting)
     with opened_backend(backend) as chosen:
+        spec = replace(spec, eval_concurrency=judgements_at_once(eval_concurrency, chosen.backend))
         wanted = configuration(spec, chosen.name, dataset.root, pairs)
         refuse_another_experiment(directory, wanted)  # before anything is touched
         with directory.lock():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -101,3 +102,32 @@ def test_names_that_cannot_be(name) -> None:
 def test_not_a_factory() -> None:
     with pytest.raises(UsageError, match="give a class or function"):
         register_agent("mine", 3)
+
+
+BROKEN = {
+    "syntax": ("def (", "cannot be loaded: SyntaxError"),
+    "leaves": ("raise SystemExit('boom')", "cannot be loaded: SystemExit: boom"),
+    "keyless": (
+        "class Mine:\n    def __init__(self): raise KeyError('TOKEN')",
+        "could not be made: KeyError: 'TOKEN'",
+    ),
+    "exits": ("class Mine:\n    def __init__(self): raise SystemExit(3)", "could not be made: SystemExit: 3"),
+    "needy": ("def Mine(what): ...", "could not be made: TypeError"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_code_that_breaks_is_a_wrong_request(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, told = BROKEN[kind]
+    module = f"my_{kind}_agent_for_test"
+    (tmp_path / f"{module}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=re.escape(told)):
+        get_agent(f"{module}:Mine")
+    if kind in ("syntax", "leaves"):
+        monkeypatch.setenv(registry.EXTERNAL, module)
+        with pytest.raises(UsageError, match=registry.EXTERNAL):
+            list_agents()
+    sys.modules.pop(module, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -126,6 +127,9 @@ def raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
         (KeyboardInterrupt(), exits.INTERRUPTED),
         (BrokenPipeError(), exits.BROKEN_PIPE),
         (RuntimeError("a bug"), exits.FAULT),
+        (PermissionError(errno.EACCES, "Permission denied", "/usr/x"), exits.USAGE),
+        (OSError(errno.ENOSPC, "No space left on device"), exits.INFRASTRUCTURE),
+        (OSError(errno.EBADF, "Bad file descriptor"), exits.FAULT),
     ],
 )
 def test_each_kind_of_error_has_its_code(cooperbench, monkeypatch, error: BaseException, code: int) -> None:
@@ -174,6 +178,20 @@ def test_a_reader_that_leaves_is_no_error() -> None:
         os.close(sink)
     assert done.stderr == b""
     assert done.returncode == exits.BROKEN_PIPE
+
+
+def test_a_log_directory_that_cannot_be_is_a_wrong_request(cooperbench) -> None:
+    Path("file").touch()
+    outcome = cooperbench("run", "--demo", "-a", "noop", "-t", "0", "--log-dir", "file/logs")
+    assert outcome.code == exits.USAGE
+    assert outcome.err.splitlines()[-1].startswith("cooperbench: cannot use file/logs")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+def test_closed_streams_are_no_fault(closed: str) -> None:
+    command = f'exec "$0" -m cooperbench.cli tasks --demo {closed}'
+    done = subprocess.run(["sh", "-c", command, sys.executable], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (exits.DONE, b"")
 
 
 def test_a_terminal_that_cannot_show_a_character_is_no_error() -> None:

@@ -103,7 +103,12 @@ def test_conflicting_names_are_unquoted(plan: Plan) -> None:
 @pytest.mark.parametrize("status", [90, 91, 92, 93, 94])
 def test_an_image_that_cannot_be_judged_is_an_error(plan: Plan, status: int) -> None:
     with pytest.raises(JudgeError, match="reason"):
-        judged(plan, returncode=status)
+        judged(plan, returncode=status, stdout=b"")
+
+
+@pytest.mark.parametrize("status", [90, 94])
+def test_after_tests_have_run_no_status_is_the_infrastructures(plan: Plan, status: int) -> None:
+    assert not judged(plan, returncode=status).passed
 
 
 def test_a_judge_ended_before_any_test_is_an_error(plan: Plan) -> None:

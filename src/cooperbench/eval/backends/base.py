@@ -212,6 +212,17 @@ class Closable(Protocol):
 
 
 @runtime_checkable
+class Sized(Protocol):
+    """A backend whose sandboxes share one machine: more judgements at once than that has processors only make each
+    slower, up to its time limit."""
+
+    @property
+    def processors(self) -> int:
+        """How many there are to share."""
+        ...
+
+
+@runtime_checkable
 class Diagnosable(Protocol):
     """A backend that can say whether it would work here, and what to do if not."""
 

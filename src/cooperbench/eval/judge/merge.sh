@@ -42,9 +42,10 @@ merge_commits() { # OURS THEIRS
 
 # The same for a git older than 2.38.
 merge_in_work_tree() { # OURS THEIRS
-    rm -rf "$home/tree" "$G/index.merge"
+    rm -rf "$home/tree" "$G/index.merge" "$G/MERGE_HEAD" "$G/MERGE_MODE" "$G/MERGE_MSG"
     mkdir "$home/tree" || fail 94 "the judge cannot write to $home"
-    printf '%s\n' "$1" >"$G/HEAD"
+    ours rev-parse "$1^0" >"$home/id" || fail 94 'git rev-parse failed'
+    cp "$home/id" "$G/HEAD" || fail 94 "the judge cannot write to $home"
     if ! { merge_git read-tree "$1" && merge_git checkout-index -a -q && merge_git update-index -q --refresh; }; then
         fail 94 'git cannot check out a tree to merge in'
     fi

@@ -57,11 +57,12 @@ processes() { # → $before
     done
 }
 
-# Kill all that was started since `processes`, daemons included; only the shell's own globbing is used.
+# Kill all that was started since `processes`, daemons included; only the shell's own globbing is used. What is killed
+# is not gone at once (much memory, a crowded machine), so this waits for it.
 sweep() {
-    rounds=0
-    while [ "$rounds" -lt 200 ]; do
-        rounds=$((rounds + 1))
+    now
+    patience=$((time + 1500))
+    while [ "$time" -lt "$patience" ]; do
         alive=no
         for process in /proc/[0-9]*; do
             case " $before $$ " in
@@ -70,15 +71,27 @@ sweep() {
             esac
         done
         [ "$alive" = yes ] || return 0
+        now
     done
     return 1
 }
 
 is_alive() { # /proc/PID
-    line=
-    { read -r line <"$1/stat"; } 2>/dev/null || [ -n "$line" ] || return 1
-    case ${line##*) } in
-    Z* | X*) return 1 ;;
+    fate=
+    # Not from `stat`, where a program's name may hold ") Z" and a line feed. In `status` the name comes before the
+    # state, and its 15 bytes cannot hold the word at which this stops.
+    while read -r key word _; do
+        case $key in
+        State:) fate=$word ;;
+        TracerPid:) break ;;
+        esac
+    done 2>/dev/null <"$1/status"
+    case $fate in
+    '') return 1 ;;
+    Z* | X*) # the first thread is; others may still run
+        set -- "$1"/task/*
+        [ $# -gt 1 ]
+        ;;
     esac
 }
 

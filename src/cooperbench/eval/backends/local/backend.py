@@ -25,12 +25,19 @@ class LocalBackend:
     of the process, which gets an engine of its own.
     """
 
+    name = "local"
+
     def __init__(self, **settings: Any) -> None:
         if settings.get("state_dir") is not None:
             settings["state_dir"] = Path(settings["state_dir"]).absolute()
         self._settings = Settings(**settings)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
+
+    @property
+    def processors(self) -> int:
+        """See `base.Sized`."""
+        return len(os.sched_getaffinity(0))
 
     def create_sandbox(self, image: str, timeout: int = 600, workdir: str = DEFAULT_WORKDIR) -> LocalSandbox:
         """See `base.EvalBackend`."""
