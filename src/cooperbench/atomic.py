@@ -43,9 +43,13 @@ def read_json(path: Path) -> Any:
     Callers treat None as "not done yet": a half-written file of a killed or older harness must never end a run.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), parse_constant=_refused)
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")  # Python's own reader takes NaN and Infinity
 
 
 @contextlib.contextmanager
