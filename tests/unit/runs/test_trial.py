@@ -68,6 +68,7 @@ def test_damaged_files_read_as_absent(tmp_path_factory: pytest.TempPathFactory, 
 
 def test_figures_that_are_not_json_make_a_file_damaged(trial: TrialDirectory) -> None:
     """Python writes and reads ``NaN``; nobody can add it up."""
+    trial.write_result(DONE)
     (trial.path / "result.json").write_text('{"duration_seconds": NaN}')
     assert trial.read_result() is None
 
