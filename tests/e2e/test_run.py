@@ -429,6 +429,7 @@ def test_judging_that_fails_is_an_error_and_no_verdict(logs: Path, monkeypatch: 
         ({"concurrency": 0}, "concurrency must be"),
         ({"agent_timeout": 0}, "agent_timeout"),
         ({"agent_config": "/no/such/file"}, "does not exist"),
+        ({"agent": "script", "agent_config": None}, "needs --agent-config"),
         ({"redis_url": "redis://elsewhere:1"}, "no Redis transport"),
         ({"git_enabled": True}, "no shared git history"),
         ({"merge_rule": "magic"}, "unknown merge rule"),
