@@ -22,14 +22,30 @@ _serial = itertools.count()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` with `content` in one step; the directory must exist."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_serial)}.tmp")
+    """Replace `path` with `content` in one step; its directory is made if it is not there."""
+    temporary = f"{path.parent}/.{path.name}.{os.getpid()}.{next(_serial)}.tmp"
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        try:
+            _write(temporary, content)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(temporary, content)
+        os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise
+
+
+def _write(path: str, content: bytes) -> None:
+    # Plain system calls: a run of ten thousand trials writes a hundred thousand files.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(descriptor, left) :]
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -43,9 +59,13 @@ def read_json(path: Path) -> Any:
     Callers treat None as "not done yet": a half-written file of a killed or older harness must never end a run.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), parse_constant=_refused)
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")  # Python's own reader takes NaN and Infinity
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from cooperbench import diffnames
@@ -78,6 +79,19 @@ class HunkLine:
 
 def parse(patch: bytes) -> list[FilePatch]:
     """Split a patch by file; joining every ``raw`` gives the patch back, byte for byte."""
+    return list(_remembered(patch) if len(patch) <= _SMALL else _split(patch))
+
+
+_SMALL = 128 * 1024
+"""Bytes of a patch whose parts are remembered: a patch is looked at several times, hidden tests by every trial."""
+
+
+@lru_cache(maxsize=128)
+def _remembered(patch: bytes) -> tuple[FilePatch, ...]:
+    return tuple(_split(patch))
+
+
+def _split(patch: bytes) -> list[FilePatch]:
     bounds = sorted({0, *_section_starts(patch), len(patch)})
     return [_describe(patch[a:b]) for a, b in pairwise(bounds)]
 

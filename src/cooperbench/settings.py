@@ -50,10 +50,17 @@ class Settings:
 
 
 def user_file() -> Path:
-    """The user's settings file; it need not exist."""
+    """The user's settings file; it need not exist.
+
+    Raises:
+        UsageError: nothing says where this user's files are.
+    """
     from platformdirs import user_config_path
 
-    return user_config_path("cooperbench", appauthor=False) / "config.toml"
+    try:
+        return user_config_path("cooperbench", appauthor=False) / "config.toml"
+    except RuntimeError as problem:  # an id without an account, as in many containers
+        raise UsageError("this user has no home directory: set HOME or XDG_CONFIG_HOME") from problem
 
 
 def variable(key: str) -> str:

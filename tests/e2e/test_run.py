@@ -262,12 +262,18 @@ class Moody:
             return AgentResult()
         if self.mood == "crash":
             raise ZeroDivisionError("a bug of the framework")
+        if self.mood == "exit":
+            raise SystemExit(3)
+        if self.mood == "nothing":
+            return None  # type: ignore[return-value]
         if self.mood == "own error":
             raise AgentError("no credentials")
         if self.mood == "status":
             return AgentResult("Error", error="gave up")
         if self.mood == "lost":
             raise SandboxLost("the sandbox is gone")
+        if self.mood == "odd":
+            return AgentResult(cost=float("nan"), steps="many", input_tokens="x", messages=[{1, 2}])  # type: ignore
         if self.mood == "limit":
             return AgentResult("LimitsExceeded", cost=2.5)
         shell.run(sandbox, ["rm", "-rf", f"{assignment.workdir}/.git"])
@@ -281,7 +287,7 @@ def moody() -> Iterator[type[Moody]]:
     Moody.mood = "crash"
 
 
-@pytest.mark.parametrize("mood", ["crash", "own error", "status", "lost"])
+@pytest.mark.parametrize("mood", ["crash", "exit", "nothing", "own error", "status", "lost"])
 def test_what_is_not_the_agents_work_is_tried_again(logs: Path, moody: type[Moody], mood: str) -> None:
     """IO1, IO8: an old verdict must not meet the new patch; an error is no failed test."""
     moody.mood = mood
@@ -309,6 +315,13 @@ def test_a_limit_reached_is_an_outcome(logs: Path, moody: type[Moody]) -> None:
     assert b"agent2.txt" in trial(logs).read_patches()[2]
     _, events = demo(logs, agent="moody", **ONE)
     assert not any(isinstance(event, TrialStarted) for event in events)
+
+
+def test_odd_figures_are_unknown_and_cost_no_work(logs: Path, moody: type[Moody]) -> None:
+    moody.mood = "odd"
+    summary, _ = demo(logs, agent="moody", **ONE)
+    assert (summary["completed"], summary["unpriced"], summary["total_steps"]) == (1, 1, 0)
+    assert trial(logs).read_patches()[ONE["features"][1]]
 
 
 def test_a_destroyed_repository_is_the_agents_failure(logs: Path, moody: type[Moody]) -> None:
@@ -416,6 +429,7 @@ def test_judging_that_fails_is_an_error_and_no_verdict(logs: Path, monkeypatch: 
         ({"concurrency": 0}, "concurrency must be"),
         ({"agent_timeout": 0}, "agent_timeout"),
         ({"agent_config": "/no/such/file"}, "does not exist"),
+        ({"agent": "script", "agent_config": None}, "needs --agent-config"),
         ({"redis_url": "redis://elsewhere:1"}, "no Redis transport"),
         ({"git_enabled": True}, "no shared git history"),
         ({"merge_rule": "magic"}, "unknown merge rule"),

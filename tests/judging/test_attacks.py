@@ -6,10 +6,12 @@ does may be taken for the infrastructure's failure (that would leave the denomin
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cooperbench.eval.judging import Judging
-from tests.judging.project import BASE, Judge, Project
+from tests.judging.project import BASE, GOLD, Judge, Project, lay_out
 
 SURVIVOR = """
 import os, shutil, subprocess
@@ -68,3 +70,15 @@ def test_what_the_tests_destroy_is_not_the_infrastructures_failure(
     verdict = judged({1: project.patch(code(attack)), 2: project.gold(2)}, judging=Judging(timeout=8)).verdict
     assert not verdict.passed
     assert not verdict.results[0].passed
+
+
+def test_what_the_image_has_untracked_is_not_in_the_way(
+    judged: Judge, project: Project, tmp_path: Path
+) -> None:
+    """Build products and the like: an agent may replace one, or add a file beside them."""
+    extra = "mkdir data\necho x >data/there\necho old >version.txt\n"
+    dataset = lay_out(tmp_path / "untracked", project, extra)
+    changed = {**GOLD[1], "data/new.txt": b"n\n", "version.txt": b"new\n"}
+    verdict = judged({1: project.patch(changed), 2: project.gold(2)}, dataset=dataset).verdict
+    assert verdict.passed, [result.test_output for result in verdict.results]
+    assert verdict.integrity == ()

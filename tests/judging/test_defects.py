@@ -220,3 +220,24 @@ def test_an_old_git_merges_every_pair_of_a_task(tmp_path: Path, aged: Dataset) -
     )
     assert [(row["f1"], row["f2"]) for row in report["conflict_pairs"]] == [(1, 3)]
     assert report["summary"]["clean_merges"] == 2
+
+
+def test_no_process_of_one_suite_lives_to_see_the_next(judged: Judge, project: Project) -> None:
+    """PA9: it could wait for the second suite's tests, and change them when they are there."""
+    code = b"""
+import os, subprocess
+if os.path.exists("/tmp/first"):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as line:
+                assert b"4321" not in line.read(), pid
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+else:
+    open("/tmp/first", "w").close()
+    nowhere = subprocess.DEVNULL
+    subprocess.Popen(["sh", "-c", "trap '' TERM HUP; sleep 4321; :"], start_new_session=True,
+                     stdin=nowhere, stdout=nowhere, stderr=nowhere)
+"""
+    verdict = judged({1: project.patch({"sums.py": code + GOLD[1]["sums.py"]}), 2: project.gold(2)}).verdict
+    assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)

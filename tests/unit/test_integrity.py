@@ -150,6 +150,10 @@ def test_other_settings_do_not(patch: bytes) -> None:
 
 
 SUSPICIOUS = {
+    "is equal to everything": [
+        "__eq__ = lambda a, b: True", "def __eq__(self, other): return True",
+        "def __eq__(self, other: object) -> bool: return 1",
+    ],
     "ends the process": [
         "    os._exit(0)", "from os import _exit; _exit(0)", "process.exit(0)", "process.reallyExit(0)",
         "std::process::exit(0)", "os.Exit(0)", "syscall.Exit(0)", "os.abort()", "process.exitCode = 0",

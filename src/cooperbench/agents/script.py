@@ -29,6 +29,7 @@ class ScriptAgent:
     """Replays what a file says."""
 
     uses_model = False
+    needs_config = "a script, a recording, or a directory of them"
 
     def run(self, assignment: Assignment, sandbox: Sandbox, mailbox: Mailbox) -> AgentResult:
         """Run the script or the steps. A step that fails is part of the replay; a script that fails is an error.

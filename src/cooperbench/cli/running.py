@@ -85,7 +85,9 @@ def _run(args: argparse.Namespace) -> int:
         from cooperbench.agents import list_agents
 
         raise UsageError(f"which agent? -a NAME; there are: {', '.join(list_agents())}")
-    name = args.name or run_name(args.setting, args.agent, args.model, args.subset, args.repo, args.task)
+    name = args.name
+    if name is None:
+        name = run_name(args.setting, args.agent, args.model, args.subset, args.repo, args.task)
     return _perform(
         args,
         name,
@@ -116,7 +118,7 @@ def _demo(args: argparse.Namespace) -> int:
     name = "demo" if args.backend == HERE else f"demo-{tidy(args.backend)}"
     return _perform(
         args,
-        args.name or name,
+        name if args.name is None else args.name,
         setting="coop",
         subset="demo",
         agent="script",

@@ -85,7 +85,11 @@ _SHADOWED = sys.stdlib_module_names | {
     "hypothesis",
     "nose",
     "xdist",
+    *("packaging", "pygments", "colorama", "exceptiongroup", "tomli", "attr", "attrs"),
+    *("anyio", "coverage", "execnet", "typeguard", "setuptools", "pkg_resources", "pip"),
 }
+_PLUGIN = re.compile(r"_?(?:pytest|hypothesis)_\w+")
+"""Modules that pytest loads by their entry point: one of that name in the tree comes first."""
 
 
 def _by_name(path: str, appears: bool) -> Iterator[tuple[str, str]]:
@@ -101,8 +105,12 @@ def _by_name(path: str, appears: bool) -> Iterator[tuple[str, str]]:
     if _TOOLS.fullmatch(name):
         yield "tool", "is named like a program that runs the tests"
     module = _MODULE.fullmatch(path)
-    if _FRAMEWORKS.fullmatch(path) or (module and module.group(1) in _SHADOWED):
+    if _FRAMEWORKS.fullmatch(path) or (module and _is_shadow(module.group(1))):
         yield "shadow", "takes the place of a module the tests import"
+
+
+def _is_shadow(module: str) -> bool:
+    return module in _SHADOWED or _PLUGIN.fullmatch(module) is not None
 
 
 # By mode.
@@ -131,24 +139,34 @@ def _leads_out(path: str, target: str) -> str | None:
 
 # By settings, in files that hold more than those.
 
-_SECTION = re.compile(rb"\s*\[+([^\]]+)\]")
+# Lines are read without blanks and quotes, which TOML allows around keys and their parts.
+
+_INSIGNIFICANT = re.compile(rb"[\s\"']")
+_SECTION = re.compile(rb"\[+([^\]]+)\]")
+_ESCAPED = re.compile(rb"[^=:]*\\[uUx]")
+"""A key written in escapes."""
 _PYTHON_SECTION = re.compile(rb"tool[.:]pytest|pytest|tool\.coverage|build-system|.*entry.?points.*pytest")
 _PYTHON_SETTING = re.compile(
-    rb"\s*[\"']?(?:addopts|python_(?:files|classes|functions)|testpaths|norecursedirs|usefixtures|required_plugins"
-    rb"|pythonpath|pytest11|build-backend|backend-path|cmdclass)\b"
+    rb"(?:[\w.]*\.)?(?:addopts|python_(?:files|classes|functions)|testpaths|norecursedirs|usefixtures|required_plugins"
+    rb"|pythonpath|pytest11|build-backend|backend-path|cmdclass)\b|(?:.*\W)?ini_options\b|-[\w-]"
 )
 _CARGO_SECTION = re.compile(rb"profile\.test|test$|patch|replace|build-dependencies")
-_CARGO_SETTING = re.compile(rb"\s*(?:harness|autotests|build|test)\s*=")
+_CARGO_SETTING = re.compile(rb"(?:.*[.{,])?(?:harness|autotests|build|test)=")
 _NPM_SETTING = re.compile(
-    rb'\s*"(?:(?:pre|post)?(?:test|install)(?::[^"]*)?|prepare|jest|vitest|mocha|babel|testEnvironment|setupFiles\w*'
-    rb'|transform|moduleNameMapper|testMatch|testRegex|globalSetup|globalTeardown|reporters)"\s*:'
+    rb"(?:.*[{,])?(?:(?:pre|post)?(?:test|install)(?::[^:]*)?|prepare|jest|vitest|mocha|babel|testEnvironment"
+    rb"|setupFiles\w*|transform|moduleNameMapper|testMatch|testRegex|globalSetup|globalTeardown|reporters):"
 )
+_TYPESCRIPT_SETTING = re.compile(rb"(?:.*[{,])?(?:@jest/.*|jest|vitest|mocha|expect|node:test):")
+_GO_SETTING = re.compile(rb".*=>|toolchain")
 _NOTHING = re.compile(rb"(?!)")
+_LONGEST = 4096
 _SETTINGS = {
     "pyproject.toml": (_PYTHON_SECTION, _PYTHON_SETTING),
     "setup.cfg": (_PYTHON_SECTION, _PYTHON_SETTING),
     "Cargo.toml": (_CARGO_SECTION, _CARGO_SETTING),
     "package.json": (_NOTHING, _NPM_SETTING),
+    "tsconfig.json": (_NOTHING, _TYPESCRIPT_SETTING),
+    "go.mod": (_NOTHING, _GO_SETTING),
 }
 
 
@@ -161,8 +179,10 @@ def _by_settings(section: FilePatch) -> Iterator[Reason]:
     for line in hunk_lines(section):
         if line.marker == b"@":
             inside = False
-        elif header := _SECTION.match(line.text):
-            inside = sections.match(header.group(1)) is not None
-        if line.marker in b"+-" and (inside or settings.match(line.text)) and line.text.strip():
+            continue
+        text = _INSIGNIFICANT.sub(b"", line.text[:_LONGEST])
+        if header := _SECTION.match(text):
+            inside = sections.match(header.group(1)) is not None or b"\\" in header.group(1)
+        if line.marker in b"+-" and text and (inside or settings.match(text) or _ESCAPED.match(text)):
             yield Reason("steering", section.path, "sets how the project is built or tested", line.number)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -41,7 +42,7 @@ def trajectory(assignment: Assignment, work: Work, model: str | None) -> dict[st
         "status": work.result.status,
         "cost": work.result.cost,
         "steps": work.result.steps,
-        "messages": list(work.result.messages),
+        "messages": _plain(work.result.messages),
     }
 
 
@@ -58,6 +59,15 @@ def conversation(postings: Iterable[Posting], features: Mapping[str, int]) -> li
         }
         for posting in postings
     ]
+
+
+def _plain(messages: Any) -> list[Any]:
+    """A transcript as JSON has it: a framework's objects must not cost the trial."""
+    try:
+        text = json.dumps(list(messages), default=repr, skipkeys=True)
+    except (TypeError, ValueError, RecursionError) as problem:
+        return [{"error": f"the transcript cannot be written as JSON: {problem}"}]
+    return list(json.loads(text, parse_constant=str))
 
 
 def _feature(assignment: Assignment) -> int | list[int]:

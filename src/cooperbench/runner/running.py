@@ -12,6 +12,7 @@ from cooperbench import settings
 from cooperbench.agents import agent_factory
 from cooperbench.dataset import load_dataset, select
 from cooperbench.dataset.model import Dataset, Pair, Task
+from cooperbench.errors import UsageError
 from cooperbench.eval.backends.base import EvalBackend
 from cooperbench.eval.judging import Judging
 from cooperbench.eval.plan import Rules
@@ -104,12 +105,14 @@ def run(
     """
     refuse_what_is_not_there(redis_url, git_enabled)
     new_agent = agent_factory(agent)
+    specimen = new_agent()
+    _refuse_unconfigured(agent, specimen, agent_config)
     stored = settings.load()
     spec = RunSpec(
         run_name=run_name,
         setting=setting,
         agent=agent,
-        model=_model(model_name, new_agent()),
+        model=_model(model_name, specimen),
         judging=Judging(timeout=timeout, rules=Rules(merge_rule, integrity_rule), independent=independent),
         subset=subset,
         repo=repo,
@@ -255,3 +258,8 @@ def _model(asked: str | None, agent: object) -> str | None:
     if asked is not None or not getattr(agent, "uses_model", True):
         return asked
     return DEFAULT_MODEL
+
+
+def _refuse_unconfigured(name: str, agent: object, config: Path | str | None) -> None:
+    if config is None and (needed := getattr(agent, "needs_config", None)):
+        raise UsageError(f"agent {name!r} needs --agent-config (agent_config): {needed}")

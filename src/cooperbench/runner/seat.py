@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from cooperbench.agents.base import LIMITS_EXCEEDED, Agent, AgentResult, Assignment, Mailbox
 from cooperbench.collaboration import Bus, NoMailbox, Relay, client_files
-from cooperbench.errors import SandboxLost
+from cooperbench.errors import AgentError, SandboxLost
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import EvalBackend, Sandbox, SandboxSpec
 from cooperbench.runner import repository
@@ -18,6 +20,9 @@ MARGIN = 1800
 """Seconds a sandbox may live beside its agent's own time: preparing the repository and taking the patch."""
 GRACE = 30
 """Seconds an agent is given to come back by itself after its time is over."""
+
+
+_FIGURES = ("cost", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +117,20 @@ class Seat:
         if relay is not None:
             relay.start()
         try:
-            return self.agent.run(self.assignment, sandbox, mailbox)
+            result = self.agent.run(self.assignment, sandbox, mailbox)
+        except (
+            SystemExit,
+            KeyboardInterrupt,
+        ) as error:  # a framework's way to give up: Ctrl-C is never told here
+            raise AgentError(f"the agent ended with {type(error).__name__}: {error}") from error
         finally:
             if relay is not None:
                 relay.stop()
             if self._bus is not None:
                 self._bus.finish(self.agent_id)
+        if not isinstance(result, AgentResult):
+            raise AgentError(f"the agent returned {type(result).__name__}, not an AgentResult")
+        return _sound(result)
 
     def _claim(self) -> bool:
         """Whether the caller is the one to take the patch: it is taken once."""
@@ -135,3 +148,14 @@ class Seat:
             if self._sandbox is None:
                 raise SandboxLost("the trial has ended")
             return self._sandbox
+
+
+def _sound(result: AgentResult) -> AgentResult:
+    """The same with every figure that cannot be added up or written as JSON unknown: the work itself is not lost."""
+    unknown = {name: None for name in _FIGURES if not _is_figure(getattr(result, name))}
+    steps = result.steps if _is_figure(result.steps) else None
+    return replace(result, steps=steps or 0, **unknown)  # type: ignore[arg-type]
+
+
+def _is_figure(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))

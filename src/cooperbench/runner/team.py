@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -119,6 +120,7 @@ class Team:
             return future.result()
         if isinstance(error, BackendError) or self._ready.broken or not isinstance(error, Exception):
             raise error
-        failed = Work(AgentResult(ERROR, error=describe(error)), Taken(b""), 0.0)
+        told = {"traceback": "".join(traceback.format_exception(error))}
+        failed = Work(AgentResult(ERROR, error=describe(error), messages=[told]), Taken(b""), 0.0)
         self._finished(seat, failed)
         return failed

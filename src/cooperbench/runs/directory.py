@@ -59,17 +59,14 @@ class RunDirectory:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Keep everything needed to repeat the run."""
-        self.path.mkdir(parents=True, exist_ok=True)
         atomic.write_json(self.path / "config.json", config)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Keep the run's totals."""
-        self.path.mkdir(parents=True, exist_ok=True)
         atomic.write_json(self.path / "summary.json", summary)
 
     def write_eval_summary(self, summary: Mapping[str, Any]) -> None:
         """Keep the totals of judging alone."""
-        self.path.mkdir(parents=True, exist_ok=True)
         atomic.write_json(self.path / "eval_summary.json", summary)
 
     def trial(self, setting: str, pair: Pair) -> TrialDirectory:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,19 +153,10 @@ class TrialDirectory:
             return []
 
     def _write(self, name: str, content: bytes) -> None:
-        self._with_directory(atomic.write_bytes, name, content)
+        atomic.write_bytes(self.path / name, content)
 
     def _write_json(self, name: str, value: Any) -> None:
-        self._with_directory(atomic.write_json, name, value)
-
-    def _with_directory(self, write: Callable[[Path, Any], None], name: str, content: Any) -> None:
-        try:
-            write(self.path / name, content)
-        except (
-            FileNotFoundError
-        ):  # the first file; to make sure of the directory for each would cost ten mkdirs a trial
-            self.path.mkdir(parents=True, exist_ok=True)
-            write(self.path / name, content)
+        atomic.write_json(self.path / name, value)
 
 
 def _stem(feature: int) -> str:

@@ -185,6 +185,13 @@ def test_path_that_leads_nowhere(name: str, says: str) -> None:
 def test_module_that_fails_while_imported(module: Callable[[str, str], str]) -> None:
     name = module("fails_at_import", "raise RuntimeError('no licence')")
     assert "cannot be imported: RuntimeError: no licence" in refused(f"{name}:Backend")
+    name = module("leaves_at_import", "raise SystemExit('no licence')")
+    assert "cannot be imported: SystemExit: no licence" in refused(f"{name}:Backend")
+
+
+def test_factory_that_leaves(module: Callable[[str, str], str]) -> None:
+    name = module("leaves_when_made", "class Backend:\n    def __init__(self): raise SystemExit(3)")
+    assert "could not be made: SystemExit: 3" in refused(f"{name}:Backend")
 
 
 def test_entry_point(tmp_path: Path, module: Callable[[str, str], str]) -> None:

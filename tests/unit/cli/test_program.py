@@ -87,6 +87,7 @@ def test_version(cooperbench) -> None:
         (["run", "-c", "0"], "a whole number above 0, not '0'"),
         (["run", "--timeout", "nan"], "a number of seconds above 0, not 'nan'"),
         (["run"], "which agent? -a NAME"),
+        (["run", "--demo", "-a", "noop", "-n", ""], "run name ''"),
         (["eval"], "which run? -n RUN"),
         (["eval", "-n", "nothing"], "no run 'nothing' in logs; there are no runs yet"),
         (["show", "../../etc"], "cannot be a run's name"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,17 @@ def test_backend_tables_are_merged_key_by_key() -> None:
     write(Path("cooperbench.toml"), '[backends.local]\nnetwork = "open"\n')
     assert settings.backend_options("local") == {"network": "open", "root": "/x"}
     assert settings.backend_options("other") == {}
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def getpwuid(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", getpwuid)  # as for an id without an account
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    with pytest.raises(UsageError, match="set HOME"):
+        settings.load()
 
 
 def test_the_flag_beats_everything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from cooperbench.agents.base import AgentResult, Assignment
 from cooperbench.collaboration import Bus
@@ -43,6 +47,14 @@ def test_a_trajectory() -> None:
     keys = "repo task_id feature_id agent_id model status cost steps messages"
     assert list(written) == keys.split()
     assert written["messages"] == [{"command": "ls"}]
+
+
+@pytest.mark.parametrize("messages", [[{"a": {1}, ("b",): b"\xff"}, float("nan"), Path("x")], object(), None])
+def test_a_transcript_that_is_not_json_is_kept_as_far_as_it_goes(messages: Any) -> None:
+    work = Work(AgentResult(messages=messages), Taken(b""), 1)
+    written = trajectory(assignment(), work, None)["messages"]
+    assert json.loads(json.dumps(written, allow_nan=False)) == written
+    assert written
 
 
 def test_a_conversation() -> None:

@@ -141,6 +141,7 @@ def test_a_failing_framework_is_its_agents_status() -> None:
     assert [work.result.status for work in works] == ["Submitted", "Error"]
     assert works[1].result.error == "no credentials"
     assert works[1].taken.patch == b""
+    assert "in fails" in works[1].result.messages[0]["traceback"]
     assert sorted(scene.told) == [("agent1", "Submitted"), ("agent2", "Error")]
 
 

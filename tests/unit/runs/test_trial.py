@@ -66,6 +66,13 @@ def test_damaged_files_read_as_absent(tmp_path_factory: pytest.TempPathFactory, 
     assert not finished(trial.read_result())
 
 
+def test_figures_that_are_not_json_make_a_file_damaged(trial: TrialDirectory) -> None:
+    """Python writes and reads ``NaN``; nobody can add it up."""
+    trial.write_result(DONE)
+    (trial.path / "result.json").write_text('{"duration_seconds": NaN}')
+    assert trial.read_result() is None
+
+
 def test_every_truncation_of_a_result_is_unfinished(trial: TrialDirectory) -> None:
     trial.write_result(DONE)
     whole = (trial.path / "result.json").read_bytes()

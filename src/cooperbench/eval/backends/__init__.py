@@ -159,7 +159,7 @@ def _made(name: str, factory: Callable[..., Any]) -> EvalBackend:
         backend = factory(**options)
     except CooperBenchError:
         raise
-    except Exception as problem:  # the factory may be a user's
+    except (Exception, SystemExit) as problem:  # the factory may be a user's
         given = f" with {', '.join(options)} from [backends.{name}] of the settings" if options else ""
         reason = f"{type(problem).__name__}: {problem}"
         raise UsageError(f"backend {name!r} could not be made{given}: {reason}") from problem
@@ -185,7 +185,7 @@ def _load(target: str, what: str) -> Callable[[], Any]:
         return _resolve(target)
     except AttributeError as problem:
         raise UsageError(f"{what}: {problem}") from problem
-    except Exception as problem:  # a user's module may fail in any way while it is imported
+    except (Exception, SystemExit) as problem:  # a user's module may fail in any way while it is imported
         raise UsageError(f"{what} cannot be imported: {type(problem).__name__}: {problem}") from problem
 
 

@@ -14,13 +14,18 @@ remember_image() {
     order=0
 }
 
-# The work tree as the image had it: tracked files at the base, nothing that was added since.
-restore_tree() {
+# The work tree as the image had it: tracked files at the base, nothing that was added since. And nothing where PATCH
+# creates a file: what git does not track in the image can be in its way, or be of an earlier run.
+restore_tree() { # TREE PATCH
     [ ! -e "$git_directory/index.lock" ] || rm -f "$git_directory/index.lock"
     if [ "$order" -gt 1 ]; then
         [ ! -f "$home/config" ] || cp "$home/config" "$git_directory/config"
         # Attributes that a patch brought must not call up a filter of the image's while we undo the patch.
         ! grep -q gitattributes "$home/merged.patch" || cp "$G/info/attributes" "$git_directory/info/attributes"
+    fi
+    if [ -s "$home/untracked" ] && grep -q '^new file mode' "$2"; then
+        # What is in the index and not in the base, `reset` removes.
+        GIT_ALTERNATE_OBJECT_DIRECTORIES=$G/objects in_repository read-tree --reset "$1" >/dev/null 2>&1
     fi
     in_repository reset -q --hard "$base" >/dev/null 2>&1 || return 1
     [ "$order" -gt 1 ] || return 0
@@ -108,12 +113,12 @@ run_runner() { # LOG → $code; what it leaves behind is for `sweep`
     code=$?
 }
 
-test_feature() { # NAME NUMBER PATCH
+test_feature() { # NAME NUMBER PATCH TREE
     order=$((order + 1))
     ran="$ran $1"
     printf 'testing %s\n' "$1"
     code=255 elapsed=0 late=no state=fine hash=
-    if restore_tree; then
+    if restore_tree "$4" "$3"; then
         run_tests "$@"
     else
         state=unrestorable
@@ -142,7 +147,7 @@ test_merged() {
     index=0
     while [ "$index" -lt "$tests" ]; do
         index=$((index + 1))
-        test_feature "tests.$index" "$index" "$home/merged.patch"
+        test_feature "tests.$index" "$index" "$home/merged.patch" "$merged"
     done
 }
 
@@ -153,6 +158,6 @@ test_alone() {
         eval "tree=\$tree_$index status=\$status_$index"
         [ "$status" != failed ] || continue
         difference "$tree" "$home/alone.patch"
-        test_feature "alone.$index" "$index" "$home/alone.patch"
+        test_feature "alone.$index" "$index" "$home/alone.patch" "$tree"
     done
 }
