@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cooperbench.eval.judging import Judging
-from tests.judging.project import BASE, GOLD, Judge, Project, lay_out
+from tests.judging.project import AFTER_ADD, BASE, GOLD, Judge, Project, lay_out
 
 SURVIVOR = """
 import os, shutil, subprocess
@@ -82,3 +82,53 @@ def test_what_the_image_has_untracked_is_not_in_the_way(
     verdict = judged({1: project.patch(changed), 2: project.gold(2)}, dataset=dataset).verdict
     assert verdict.passed, [result.test_output for result in verdict.results]
     assert verdict.integrity == ()
+
+
+HONEST = """
+
+def sub(a, b):
+    import os
+    read = lambda name: open(name, "rb").read()
+    assert read("sp ace/q\\"uote\\\\ \\u00e9\\t.txt") == b"x\\r\\ny"
+    assert read("-dash") == b"" and read("words.txt") == b"one\\r\\nTWO\\r\\nthree\\r\\n"
+    assert read("binary") == bytes(range(256)) * 50
+    assert os.readlink("here") == "sums.py" and os.readlink("dangling") == "no such"
+    assert not os.path.exists("latin.txt") and read("renamed.txt") == b"caf\\xe9\\n"
+    assert read("big") == b"0123456789abcde\\n" * 30_000
+    assert len(os.listdir("many")) == 300
+    return a - b
+"""
+
+
+@pytest.mark.parametrize("mine", [1, 2], ids=["first", "second"])
+def test_honest_work_of_every_shape_passes(judged: Judge, project: Project, mine: int) -> None:
+    """In whatever order the patches are given."""
+    odd: dict[str, bytes | None] = {
+        'sp ace/q"uote\\ \u00e9\t.txt': b"x\r\ny",
+        "-dash": b"",
+        "words.txt": b"one\r\nTWO\r\nthree\r\n",
+        "binary": bytes(range(256)) * 50,
+        "latin.txt": None,
+        "renamed.txt": BASE["latin.txt"],
+        "big": b"0123456789abcde\n" * 30_000,
+        **{f"many/{n}": b"%d\n" % n for n in range(300)},
+        "sums.py": BASE["sums.py"].replace(AFTER_ADD, AFTER_ADD + HONEST.encode()),
+    }
+    patch = project.patch(odd, {"here": "sums.py", "dangling": "no such"})
+    patch += b"diff --git a/.gitignore b/.gitignore\nold mode 100644\nnew mode 100755\n"
+    given = {1: patch, 2: project.gold(2)}
+    verdict = judged(given if mine == 1 else dict(reversed(given.items()))).verdict
+    assert verdict.passed, [result.test_output[-800:] for result in verdict.results]
+    assert verdict.integrity == ()
+    assert not verdict.dropped
+
+
+def test_what_git_reads_and_the_scan_does_not_is_found_in_the_merged_change(
+    judged: Judge, project: Project
+) -> None:
+    """Here: line numbers with more digits than a reader takes."""
+    zeros = b"0" * 30
+    hidden = b"diff --git a/q.py b/q.py\nnew file mode 100644\n--- /dev/null\n+++ b/q.py\n"
+    hidden += b"@@ -" + zeros + b",0 +" + zeros + b"1,2 @@\n+import os\n+os._exit(0)\n"
+    verdict = judged({1: project.gold(1) + hidden, 2: project.gold(2)}).verdict
+    assert [(finding.kind, finding.path) for finding in verdict.integrity] == [("code", "q.py")]
