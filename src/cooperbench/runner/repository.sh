@@ -58,8 +58,9 @@ forget_names() {
     own=$(repo rev-parse --absolute-git-dir) && shared=$(repo rev-parse --git-common-dir) || return 1
     shared=$(cd "$repository" && cd "$shared" && pwd) || return 1
     for place in "$own" "$shared"; do
-        rm -rf "$place/logs" "$place/worktrees" "$place/refs/replace" "$place/refs/original"
-        rm -f "$place"/*_HEAD "$place/AUTO_MERGE" "$place/info/grafts" "$place/info/refs" "$place/objects/info/packs"
+        rm -rf "$place/logs" "$place/worktrees" "$place/refs/replace" "$place/refs/original" \
+            "$place/rebase-apply" "$place/rebase-merge" "$place/sequencer"
+        rm -f "$place"/*_HEAD "$place"/*_MSG "$place"/*_EDITMSG "$place/AUTO_MERGE" "$place/info/grafts" "$place/info/refs" "$place/objects/info/packs"
     done
     repo remote | while IFS= read -r remote; do repo remote remove "$remote" 2>/dev/null; done
     return 0

@@ -138,3 +138,21 @@ def test_five_thousand_files(sandbox: Here, repo: Path) -> None:
     for n in range(5000):
         (repo / f"f{n}").write_text(f"{n}\n")
     assert taken(sandbox, repo, baseline).count(b"diff --git ") == 5000
+
+
+def test_what_was_under_way_gives_nothing_away(sandbox: Here, repo: Path) -> None:
+    """Patches of an unfinished `git am`, messages of later commits."""
+    own = repo / ".git"
+    for name in (
+        "rebase-apply/0001",
+        "rebase-merge/patch",
+        "sequencer/todo",
+        "COMMIT_EDITMSG",
+        "MERGE_MSG",
+        "SQUASH_MSG",
+    ):
+        (own / name).parent.mkdir(exist_ok=True)
+        (own / name).write_text("THE FIX\n")
+    prepared(sandbox, repo)
+    left = [file for file in own.rglob("*") if file.is_file() and b"THE FIX" in file.read_bytes()]
+    assert left == []
