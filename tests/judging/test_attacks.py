@@ -6,6 +6,7 @@ does may be taken for the infrastructure's failure (that would leave the denomin
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,53 @@ def test_what_git_reads_and_the_scan_does_not_is_found_in_the_merged_change(
     hidden += b"@@ -" + zeros + b",0 +" + zeros + b"1,2 @@\n+import os\n+os._exit(0)\n"
     verdict = judged({1: project.gold(1) + hidden, 2: project.gold(2)}).verdict
     assert [(finding.kind, finding.path) for finding in verdict.integrity] == [("code", "q.py")]
+
+
+THREADS = """
+#include <glob.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *rewrite(void *unused) {
+    glob_t found;
+    char from[99], to[999], *facts, *names[] = {"log", "rc", "state"};
+    while (glob("/.c*/facts/done", 0, 0, &found)) continue;
+    facts = found.gl_pathv[0];
+    facts[strlen(facts) - 4] = 0;
+    for (int i = 0; i < 3; i++) {
+        sprintf(from, "/tmp/d/%s", names[i]);
+        sprintf(to, "%stests.1.%s", facts, names[i]);
+        rename(from, to);
+    }
+    exit(0);
+}
+
+int main() {
+    pthread_t thread;
+    pthread_create(&thread, 0, rewrite, 0);
+    pthread_exit(0);
+}
+"""
+
+
+@pytest.mark.skipif(
+    shutil.which("gcc") is None, reason="the sandbox has the host's compiler, and there is none"
+)
+def test_no_thread_outlives_its_process(judged: Judge, project: Project) -> None:
+    """A process whose first thread has ended is shown as a zombie while its others run on."""
+    attack = SURVIVOR.partition("program = NAME")[0].replace('open("/tmp/d/script"', 'open("/tmp/d/unused"')
+    attack += f"""
+open("/tmp/d/a.c", "w").write({THREADS!r})
+open("/tmp/d/rc", "w").write("0")
+open("/tmp/d/state", "w").write("fine")
+subprocess.run(["gcc", "-w", "-o", "/tmp/d/a", "/tmp/d/a.c", "-lpthread"], check=True)
+n = subprocess.DEVNULL
+subprocess.Popen(["/tmp/d/a"], stdin=n, stdout=n, stderr=n)
+"""
+    verdict = judged(
+        {1: project.patch(code(attack)), 2: project.gold(2)}, judging=Judging(timeout=20)
+    ).verdict
+    assert not verdict.results[0].passed, verdict
+    assert verdict.results[0].tests_failed == 1, verdict.results[0].test_output
