@@ -54,7 +54,7 @@ def evaluate(
         concurrency: how many at once; None for the settings', then what suits the backend: a
             processor each on one machine, at most 10.
         force: judge anew whatever is there.
-        dataset_dir: None for the one the run was made with, then the settings'.
+        backend, dataset_dir: None for the one the run was made with, then the settings'.
         timeout: seconds for each run of one feature's tests.
         merge_rule, integrity_rule: see `cooperbench.eval.plan.Rules`.
         independent: also each agent's patch by itself. Like the three before, None is as the run was made.
@@ -74,7 +74,7 @@ def evaluate(
     dataset = load_dataset(dataset_dir or recorded_dataset(config) or settings.load().text("dataset_dir"))
     with run.lock():
         trials = _selected(run, dataset, subset, repo, task_id, features)
-        with opened_backend(backend) as chosen:
+        with opened_backend(backend, _text(config.get("backend"))) as chosen:
             workers = judgements_at_once(concurrency, chosen.backend)
             tell(
                 RunStarted(run_name, len(trials), len(trials), chosen.name, chosen.reason, workers, run.path)
@@ -93,6 +93,10 @@ def recorded_dataset(config: Mapping[str, Any]) -> str | None:
     """The dataset a run was made with, if it is still there."""
     place = config.get("dataset")
     return place if isinstance(place, str) and Path(place).is_dir() else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _as_before(

@@ -173,7 +173,8 @@ class Zygote:
     def _die(self) -> None:
         signal.set_wakeup_fd(-1)
         with contextlib.suppress(ChildProcessError):
-            while True:  # again after each: a warden's sandbox becomes our child only when the warden has ended
+            # Again after each: a warden's sandbox becomes our child only when the warden has ended.
+            while True:
                 for pid in _children():
                     if pid != self._sweeper:
                         with contextlib.suppress(OSError):
