@@ -26,7 +26,7 @@ _DEEPEST = 64
 """Levels of directories looked at: a bound on the work a hostile path can cause."""
 
 _HUNK_START = re.compile(rb"^@@ -", re.MULTILINE)
-_HUNK = re.compile(rb"@@ -\d{1,18}(?:,(\d{1,18}))? \+(\d{1,18})(?:,(\d{1,18}))? @@")
+_HUNK = re.compile(rb"@@ -0*\d{1,18}(?:,0*(\d{1,18}))? \+0*(\d{1,18})(?:,0*(\d{1,18}))? @@")
 _EXTENDED = re.compile(
     rb"(--- |\+\+\+ |old mode |new mode |deleted file mode |new file mode |copy from |copy to |rename old "
     rb"|rename new |rename from |rename to |similarity index |dissimilarity index |index )([^\n]*)\n?"

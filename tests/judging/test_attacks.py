@@ -6,12 +6,13 @@ does may be taken for the infrastructure's failure (that would leave the denomin
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from cooperbench.eval.judging import Judging
-from tests.judging.project import BASE, GOLD, Judge, Project, lay_out
+from tests.judging.project import AFTER_ADD, BASE, GOLD, Judge, Project, lay_out
 
 SURVIVOR = """
 import os, shutil, subprocess
@@ -82,3 +83,103 @@ def test_what_the_image_has_untracked_is_not_in_the_way(
     verdict = judged({1: project.patch(changed), 2: project.gold(2)}, dataset=dataset).verdict
     assert verdict.passed, [result.test_output for result in verdict.results]
     assert verdict.integrity == ()
+
+
+HONEST = """
+
+def sub(a, b):
+    import os
+    read = lambda name: open(name, "rb").read()
+    assert read("sp ace/q\\"uote\\\\ \\u00e9\\t.txt") == b"x\\r\\ny"
+    assert read("-dash") == b"" and read("words.txt") == b"one\\r\\nTWO\\r\\nthree\\r\\n"
+    assert read("binary") == bytes(range(256)) * 50
+    assert os.readlink("here") == "sums.py" and os.readlink("dangling") == "no such"
+    assert not os.path.exists("latin.txt") and read("renamed.txt") == b"caf\\xe9\\n"
+    assert read("big") == b"0123456789abcde\\n" * 30_000
+    assert len(os.listdir("many")) == 300
+    return a - b
+"""
+
+
+@pytest.mark.parametrize("mine", [1, 2], ids=["first", "second"])
+def test_honest_work_of_every_shape_passes(judged: Judge, project: Project, mine: int) -> None:
+    """In whatever order the patches are given."""
+    odd: dict[str, bytes | None] = {
+        'sp ace/q"uote\\ \u00e9\t.txt': b"x\r\ny",
+        "-dash": b"",
+        "words.txt": b"one\r\nTWO\r\nthree\r\n",
+        "binary": bytes(range(256)) * 50,
+        "latin.txt": None,
+        "renamed.txt": BASE["latin.txt"],
+        "big": b"0123456789abcde\n" * 30_000,
+        **{f"many/{n}": b"%d\n" % n for n in range(300)},
+        "sums.py": BASE["sums.py"].replace(AFTER_ADD, AFTER_ADD + HONEST.encode()),
+    }
+    patch = project.patch(odd, {"here": "sums.py", "dangling": "no such"})
+    patch += b"diff --git a/.gitignore b/.gitignore\nold mode 100644\nnew mode 100755\n"
+    given = {1: patch, 2: project.gold(2)}
+    verdict = judged(given if mine == 1 else dict(reversed(given.items()))).verdict
+    assert verdict.passed, [result.test_output[-800:] for result in verdict.results]
+    assert verdict.integrity == ()
+    assert not verdict.dropped
+
+
+def test_what_git_reads_and_the_scan_does_not_is_found_in_the_merged_change(
+    judged: Judge, project: Project
+) -> None:
+    """Here: line numbers with more digits than a reader takes."""
+    zeros = b"0" * 30
+    hidden = b"diff --git a/q.py b/q.py\nnew file mode 100644\n--- /dev/null\n+++ b/q.py\n"
+    hidden += b"@@ -" + zeros + b",0 +" + zeros + b"1,2 @@\n+import os\n+os._exit(0)\n"
+    verdict = judged({1: project.gold(1) + hidden, 2: project.gold(2)}).verdict
+    assert [(finding.kind, finding.path) for finding in verdict.integrity] == [("code", "q.py")]
+
+
+THREADS = """
+#include <glob.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *rewrite(void *unused) {
+    glob_t found;
+    char from[99], to[999], *facts, *names[] = {"log", "rc", "state"};
+    while (glob("/.c*/facts/done", 0, 0, &found)) continue;
+    facts = found.gl_pathv[0];
+    facts[strlen(facts) - 4] = 0;
+    for (int i = 0; i < 3; i++) {
+        sprintf(from, "/tmp/d/%s", names[i]);
+        sprintf(to, "%stests.1.%s", facts, names[i]);
+        rename(from, to);
+    }
+    exit(0);
+}
+
+int main() {
+    pthread_t thread;
+    pthread_create(&thread, 0, rewrite, 0);
+    pthread_exit(0);
+}
+"""
+
+
+@pytest.mark.skipif(
+    shutil.which("gcc") is None, reason="the sandbox has the host's compiler, and there is none"
+)
+def test_no_thread_outlives_its_process(judged: Judge, project: Project) -> None:
+    """A process whose first thread has ended is shown as a zombie while its others run on."""
+    attack = SURVIVOR.partition("program = NAME")[0].replace('open("/tmp/d/script"', 'open("/tmp/d/unused"')
+    attack += f"""
+open("/tmp/d/a.c", "w").write({THREADS!r})
+open("/tmp/d/rc", "w").write("0")
+open("/tmp/d/state", "w").write("fine")
+subprocess.run(["gcc", "-w", "-o", "/tmp/d/a", "/tmp/d/a.c", "-lpthread"], check=True)
+n = subprocess.DEVNULL
+subprocess.Popen(["/tmp/d/a"], stdin=n, stdout=n, stderr=n)
+"""
+    verdict = judged(
+        {1: project.patch(code(attack)), 2: project.gold(2)}, judging=Judging(timeout=20)
+    ).verdict
+    assert not verdict.results[0].passed, verdict
+    assert verdict.results[0].tests_failed == 1, verdict.results[0].test_output

@@ -210,3 +210,34 @@ def test_judgements_at_once(backend: LocalBackend, monkeypatch: pytest.MonkeyPat
     assert judgements_at_once(None, object()) == 10  # type: ignore[arg-type]
     monkeypatch.setenv("COOPERBENCH_EVAL_CONCURRENCY", "7")
     assert judgements_at_once(None, backend) == 7
+
+
+def test_without_other_wishes_a_run_is_judged_as_it_was(run: RunDirectory, dataset: Dataset) -> None:
+    run.write_config(
+        {
+            "dataset": str(dataset.root),
+            "rules": {"merge": "union", "integrity": "drop"},
+            "test_timeout": 55,
+            "independent": True,
+        }
+    )
+    cooperbench.evaluate(run.name, logs_dir=run.path.parent, backend="local")
+    verdict = run.trial("coop", CONFLICTS).read_verdict()
+    assert verdict is not None
+    assert verdict["rules"] == {"merge": "union", "integrity": "drop"}
+    assert verdict["inputs"]["timeout"] == "55"
+    assert [r["passed"] for r in verdict["independent"]] == [True, True]
+    before = stamps(run)
+    cooperbench.evaluate(run.name, logs_dir=run.path.parent, backend="local", dataset_dir=dataset.root)
+    assert stamps(run) == before
+
+
+@pytest.mark.parametrize("damage", [{"rules": "x"}, {"test_timeout": "soon"}, {"dataset": 7}])
+def test_what_a_damaged_config_does_not_say_is_the_default(
+    run: RunDirectory, dataset: Dataset, damage: dict[str, Any]
+) -> None:
+    run.write_config(damage)
+    assert judge(run, dataset)["passed"] == 1
+    run.write_config({"rules": {"merge": 3}})
+    with pytest.raises(UsageError, match="unknown merge rule '3'"):
+        judge(run, dataset)

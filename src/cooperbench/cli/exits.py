@@ -7,9 +7,9 @@ DONE = 0
 INCOMPLETE = 1
 """Done as far as possible: some trials have no verdict (errors, pending), or a check found something."""
 USAGE = 2
-"""The request makes no sense as it stands: unknown name, impossible selection, unreadable file."""
+"""The request cannot be met as it stands: unknown name, impossible selection, a file or place that cannot be used."""
 INFRASTRUCTURE = 3
-"""A backend or an agent framework could not work."""
+"""A backend or an agent framework could not work, or the disk is full."""
 FAULT = 4
 """A fault in cooperbench itself."""
 INTERRUPTED = 130
@@ -21,8 +21,8 @@ EPILOG = """\
 exit codes:
   0    done; trials that failed their tests are results, not troubles
   1    done as far as possible: trials without a verdict remain, or a check found something
-  2    the request makes no sense: unknown name, impossible selection, unreadable file
-  3    a backend or an agent framework could not work
+  2    the request cannot be met: unknown name, impossible selection, a file or place that cannot be used
+  3    a backend or an agent framework could not work, or the disk is full
   4    a fault in cooperbench itself
   130  interrupted
   141  whoever read the output stopped reading

@@ -59,7 +59,7 @@ def _eval(args: argparse.Namespace) -> int:
     logs_dir = places.logs_dir(args)
     if not args.name:
         raise UsageError("which run? -n RUN; `cooperbench runs` lists them")
-    config = existing(logs_dir, args.name).read_config() or {}
+    existing(logs_dir, args.name)
     from cooperbench import evaluate
 
     mode = choose(sys.stderr, quiet=args.quiet, plain=args.plain)
@@ -74,26 +74,12 @@ def _eval(args: argparse.Namespace) -> int:
             concurrency=args.concurrency,
             force=args.force,
             backend=args.backend,
-            dataset_dir=places.dataset_dir(args, recorded=config.get("dataset")),
+            dataset_dir=places.dataset_dir(args, settled=False),
             logs_dir=logs_dir,
             progress=progress,
-            **{**_rules_of(config), **flags.rules(args)},
+            **flags.rules(args),
         )
     return report(args, logs_dir, args.name, time.monotonic() - started)
-
-
-def _rules_of(config: dict[str, Any]) -> dict[str, Any]:
-    """How the run was judged so far: without other wishes it stays so, or one run would hold two kinds of verdict."""
-    from cooperbench.report.rows import mapping, number, text
-
-    rules = mapping(config.get("rules"))
-    known = {
-        "timeout": number(config.get("test_timeout")) or None,
-        "merge_rule": text(rules.get("merge")),
-        "integrity_rule": text(rules.get("integrity")),
-        "independent": True if config.get("independent") is True else None,
-    }
-    return {name: value for name, value in known.items() if value is not None}
 
 
 def _validate(args: argparse.Namespace) -> int:

@@ -11,11 +11,11 @@ DATASET = Path("dataset")
 LOGS = Path("logs")
 
 
-def dataset_dir(args: argparse.Namespace, recorded: object = None) -> Path | None:
-    """The dataset's directory; None for ``./dataset``.
+def dataset_dir(args: argparse.Namespace, *, settled: bool = True) -> Path | None:
+    """The dataset's directory; None where nobody says.
 
     Args:
-        recorded: where a run says its dataset was; holds, if it is still there, unless a flag says otherwise.
+        settled: whether the settings have a say, or only the flags.
     """
     if args.demo:
         from cooperbench.dataset import demo_dataset
@@ -24,9 +24,7 @@ def dataset_dir(args: argparse.Namespace, recorded: object = None) -> Path | Non
         if args.dataset_dir is not None:
             raise UsageError("--demo and --dataset-dir each name a dataset; give one of them")
         return demo_dataset()
-    if args.dataset_dir is None and isinstance(recorded, str) and Path(recorded).is_dir():
-        return Path(recorded)
-    return _path(args.dataset_dir or settings.load().text("dataset_dir"))
+    return _path(args.dataset_dir or (settings.load().text("dataset_dir") if settled else None))
 
 
 def logs_dir(args: argparse.Namespace) -> Path:

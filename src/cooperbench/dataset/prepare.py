@@ -138,7 +138,7 @@ def _replace(place: Path, source: str | None, say: Callable[[str], None]) -> Pre
     staging = _staging(place)
     root, name = _fetch(staging / "tree", source, say)
     say("checking")
-    _complete_settings(root)
+    _complete_settings(root, name)
     known = manifest.take(root, name)
     if source is None and known.counts != PUBLISHED:
         raise DatasetError(f"{name} holds {known.counts}; the published dataset has {PUBLISHED}; report this")
@@ -171,9 +171,14 @@ def _without_hidden(tree: Path, name: str) -> tuple[Path, str]:
     return root, name
 
 
-def _complete_settings(root: Path) -> None:
+def _complete_settings(root: Path, name: str) -> None:
     """Give the published tasks the settings that their publisher did not write down."""
-    dataset = load_dataset(root)
+    try:
+        dataset = load_dataset(root)
+    except DatasetError as problem:
+        # Nobody knows the staging directory, and the remedies of the message are for a dataset in place.
+        told = str(problem).partition("; ")[0].replace(f"{root}/", "").replace(f" in {root}", "")
+        raise DatasetError(f"{name}: {told}; correct it, or take it from elsewhere") from problem
     published = all(task_id in PUBLISHED_TASKS.get(repo, ()) for repo, task_id in dataset.tasks)
     if published and not (root / SETTINGS_FILE).exists():
         atomic.write_bytes(root / SETTINGS_FILE, PUBLISHED_SETTINGS.encode())

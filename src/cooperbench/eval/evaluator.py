@@ -40,10 +40,10 @@ def evaluate(
     dataset_dir: Path | str | None = None,
     logs_dir: Path | str | None = None,
     *,
-    timeout: float = 600,
-    merge_rule: str = "git",
-    integrity_rule: str = "report",
-    independent: bool = False,
+    timeout: float | None = None,
+    merge_rule: str | None = None,
+    integrity_rule: str | None = None,
+    independent: bool | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Judge a run's finished trials, those with a current verdict excepted.
@@ -54,9 +54,10 @@ def evaluate(
         concurrency: how many at once; None for the settings', then what suits the backend: a
             processor each on one machine, at most 10.
         force: judge anew whatever is there.
+        backend, dataset_dir: None for the one the run was made with, then the settings'.
         timeout: seconds for each run of one feature's tests.
         merge_rule, integrity_rule: see `cooperbench.eval.plan.Rules`.
-        independent: also each agent's patch by itself.
+        independent: also each agent's patch by itself. Like the three before, None is as the run was made.
 
     Returns:
         The totals written to ``eval_summary.json``.
@@ -65,14 +66,15 @@ def evaluate(
         UsageError: no such run, dataset, selection or backend. RunConflict: another process is at work on the run.
     """
     tell = progress or (lambda _: None)
-    judging = Judging(timeout=timeout, rules=Rules(merge_rule, integrity_rule), independent=independent)
     run = RunDirectory(logs_dir or settings.load().text("logs_dir") or DEFAULT_LOGS, run_name)
     if not run.path.is_dir():
         raise UsageError(f"no run {run_name!r} in {run.path.parent}; {known_runs(run.path.parent)}")
-    dataset = load_dataset(dataset_dir)
+    config = run.read_config() or {}
+    judging = _as_before(config, timeout, merge_rule, integrity_rule, independent)
+    dataset = load_dataset(dataset_dir or recorded_dataset(config) or settings.load().text("dataset_dir"))
     with run.lock():
         trials = _selected(run, dataset, subset, repo, task_id, features)
-        with opened_backend(backend) as chosen:
+        with opened_backend(backend, _text(config.get("backend"))) as chosen:
             workers = judgements_at_once(concurrency, chosen.backend)
             tell(
                 RunStarted(run_name, len(trials), len(trials), chosen.name, chosen.reason, workers, run.path)
@@ -85,6 +87,36 @@ def evaluate(
                 run.write_summary(summary(run))
     tell(RunFinished(totals))
     return totals
+
+
+def recorded_dataset(config: Mapping[str, Any]) -> str | None:
+    """The dataset a run was made with, if it is still there."""
+    place = config.get("dataset")
+    return place if isinstance(place, str) and Path(place).is_dir() else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _as_before(
+    config: Mapping[str, Any],
+    timeout: float | None,
+    merge_rule: str | None,
+    integrity_rule: str | None,
+    independent: bool | None,
+) -> Judging:
+    """As the run was judged so far, where nothing else is asked: one run is not to hold two kinds of verdict."""
+    rules, limit = config.get("rules"), config.get("test_timeout")
+    named = rules if isinstance(rules, dict) else {}
+    return Judging(
+        timeout=timeout or (float(limit) if isinstance(limit, int | float) and limit > 0 else 600),
+        rules=Rules(
+            merge_rule or str(named.get("merge", "git")),
+            integrity_rule or str(named.get("integrity", "report")),
+        ),
+        independent=independent if independent is not None else config.get("independent") is True,
+    )
 
 
 def judge_all(

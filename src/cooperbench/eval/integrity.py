@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from cooperbench import patches
@@ -70,6 +70,19 @@ def apply_rule(
         return patch, findings
     steering = {reason.path for section in sections for reason in reasons(section)}.difference(protected)
     return patches.drop(patch, steering.__contains__)[0], findings
+
+
+def unseen(merged: bytes, known: Collection[Finding], tests_patches: Sequence[bytes]) -> list[Finding]:
+    """What the merged change holds and nobody found in the agents' patches.
+
+    They are written by whoever they are; this is git's own account of what it made of them. Whatever is here had been
+    written so that git and our reading of it disagreed, or comes of the merge.
+    """
+    seen = {(finding.kind, finding.path) for finding in known}
+    found = [finding for finding in scan(merged, agent="") if (finding.kind, finding.path) not in seen]
+    detail = "belongs to the benchmark, and is in the merged change all the same"
+    smuggled = patches.keep_for_judging(merged, tests_patches).dropped
+    return found + [Finding("smuggled", "", path, None, detail) for path in smuggled]
 
 
 def _scan(sections: list[FilePatch], agent: str) -> list[Finding]:

@@ -28,13 +28,13 @@ class Chosen:
 
 
 @contextlib.contextmanager
-def opened_backend(name: str | None) -> Iterator[Chosen]:
-    """The backend asked for, or settled in the settings, or the best this machine has; closed at the end.
+def opened_backend(name: str | None, recorded: str | None = None) -> Iterator[Chosen]:
+    """The backend asked for, or of the settings, or recorded, or the best this machine has; closed at the end.
 
     Raises:
         UsageError: no such backend.
     """
-    choice, reason = backends.choose_backend(name)
+    choice, reason = backends.choose_backend(name, recorded)
     backend = backends.get_backend(choice)
     try:
         yield Chosen(choice, reason, backend)

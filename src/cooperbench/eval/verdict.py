@@ -10,7 +10,7 @@ from typing import Any
 from cooperbench import diffnames
 from cooperbench.errors import JudgeError
 from cooperbench.eval import testlog
-from cooperbench.eval.integrity import Finding
+from cooperbench.eval.integrity import Finding, unseen
 from cooperbench.eval.job import JobOutput
 from cooperbench.eval.plan import Plan
 
@@ -139,7 +139,7 @@ def read_verdict(plan: Plan, output: JobOutput) -> tuple[Verdict, dict[str, byte
         merge=merge,
         results=results,
         alone=alone,
-        integrity=(*plan.findings, *tampering),
+        integrity=(*plan.findings, *_unseen(plan, facts), *tampering),
         base=facts.text("base").strip() or None,
     )
     apply_logs = {
@@ -246,6 +246,11 @@ def _merge(plan: Plan, facts: _Facts) -> Merge:
         files=files,
         diff=facts.text("merged.patch")[:_DIFF] if merged and len(plan.agents) > 1 else "",
     )
+
+
+def _unseen(plan: Plan, facts: _Facts) -> list[Finding]:
+    tests = [plan.task.features[n].tests_patch for n in plan.tests]
+    return unseen(facts.facts.get("merged.patch", b""), plan.findings, tests)
 
 
 def _tampering(plan: Plan, facts: _Facts) -> list[Finding]:

@@ -18,6 +18,9 @@ from cooperbench.report.rows import Counts, TrialRow, count, text
 EVERY_TRIAL = 60
 """Up to so many trials the report has a row for each; beyond, only for tasks."""
 
+NARROWEST = 80
+"""Columns below which cells would be one letter wide."""
+
 STYLES = {"passed": "green", "failed": "red", "error": "yellow", "pending": "dim"}
 
 
@@ -177,6 +180,7 @@ def percent(share: float | None) -> str:
 
 
 def show(console: Console, *parts: RenderableType) -> None:
-    """Print parts one below the other."""
+    """Print parts one below the other; a terminal narrower than a table can be made breaks the lines itself."""
+    console.width = max(console.width, NARROWEST)
     for part in parts:
         console.print(part)

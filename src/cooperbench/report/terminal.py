@@ -87,7 +87,7 @@ class _Printer:
         now = self._clock()
         if isinstance(event, RunStarted):
             self._told = now
-        elif now - self._told >= STATUS_EVERY and not isinstance(event, RunFinished):
+        elif self.pace.total and now - self._told >= STATUS_EVERY and not isinstance(event, RunFinished):
             self._told = now
             self.console.print(Text(status(self.pace, now)), soft_wrap=True)
 
@@ -101,6 +101,8 @@ class _Printer:
         ]
         if len(running) > RUNNING_SHOWN:
             shown.append(Text(f"  … and {len(running) - RUNNING_SHOWN} more", style="dim"))
+        if not self.pace.total:  # no run: `validate` tells what it does in notes
+            return Group(*shown)
         grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=max(1, self.pace.total), completed=self.pace.settled, width=30)
         grid.add_row(bar, Text(status(self.pace, now)))

@@ -19,7 +19,6 @@ from cooperbench.eval.backends.base import Completed, Sandbox
 PATCH_LIMIT = 16 * 1024 * 1024
 """Bytes a patch may have; the largest of the dataset's own has 23 KB."""
 _TIMEOUT = 600
-_TOO_LARGE, _DESTROYED = 5, 6
 _NAMES_SHOWN = 20
 _IN_ARGV = 24 * 1024
 """Bytes that travel as an argument; more than that as a file."""
@@ -71,6 +70,8 @@ def prepare(sandbox: Sandbox, workdir: str) -> Baseline:
 def take(sandbox: Sandbox, workdir: str, baseline: Baseline, limit: int = PATCH_LIMIT) -> Taken:
     """The agent's work as a patch against the commit it started from, byte for byte.
 
+    That no patch can be made is the agent's doing, whatever the reason: the same could be done before it came.
+
     Raises:
         BackendError: the sandbox could not be asked.
     """
@@ -84,13 +85,11 @@ def take(sandbox: Sandbox, workdir: str, baseline: Baseline, limit: int = PATCH_
     done = shell.run(sandbox, command, timeout=_TIMEOUT)
     if done.timed_out:
         return Taken(b"", problem=f"taking the patch took more than {_TIMEOUT} s")
-    if done.returncode in (_TOO_LARGE, _DESTROYED):
-        return Taken(b"", problem=_reason(done))
     if done.returncode != 0:
-        raise BackendError(f"the patch could not be taken: {_reason(done)}")
+        return Taken(b"", problem=_reason(done))
     files = shell.get_files(sandbox, place, limit + 4 * 1024 * 1024)
     if "patch" not in files:
-        raise BackendError("the patch could not be taken: it has vanished from the sandbox")
+        return Taken(b"", problem="the patch has vanished from the sandbox")
     nested = files.get("nested", b"").decode("utf-8", "replace").splitlines()
     return Taken(files["patch"], tuple(sorted(set(nested))[:_NAMES_SHOWN]))
 

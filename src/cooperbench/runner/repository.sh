@@ -58,8 +58,9 @@ forget_names() {
     own=$(repo rev-parse --absolute-git-dir) && shared=$(repo rev-parse --git-common-dir) || return 1
     shared=$(cd "$repository" && cd "$shared" && pwd) || return 1
     for place in "$own" "$shared"; do
-        rm -rf "$place/logs" "$place/worktrees" "$place/refs/replace" "$place/refs/original"
-        rm -f "$place"/*_HEAD "$place/AUTO_MERGE" "$place/info/grafts" "$place/info/refs" "$place/objects/info/packs"
+        rm -rf "$place/logs" "$place/worktrees" "$place/refs/replace" "$place/refs/original" \
+            "$place/rebase-apply" "$place/rebase-merge" "$place/sequencer"
+        rm -f "$place"/*_HEAD "$place"/*_MSG "$place"/*_EDITMSG "$place/AUTO_MERGE" "$place/info/grafts" "$place/info/refs" "$place/objects/info/packs"
     done
     repo remote | while IFS= read -r remote; do repo remote remove "$remote" 2>/dev/null; done
     return 0
@@ -109,9 +110,14 @@ without_nested() { grep -v -e '/$' -e '/"$'; }
 
 # ------------------------------------------------------------------------------------------------- take
 
+# Where the agent has moved the repository's own directory to.
+objects_now() {
+    place=$(repo rev-parse --git-path objects 2>/dev/null) && [ -n "$place" ] && cd "$repository" && cd "$place" && pwd
+}
+
 # A git directory of our own beside the repository's: its objects are borrowed, its configuration is not read.
 own_database() { # OBJECTS
-    objects=$(cd "$repository" && cd "$1" 2>/dev/null && pwd) || return 1
+    objects=$(cd "$repository" && cd "$1" 2>/dev/null && pwd) || objects=$(objects_now) || return 1
     case $(repo rev-parse --show-object-format 2>/dev/null) in
     sha256) format=--object-format=sha256 ;;
     *) format= ;;
@@ -139,9 +145,16 @@ add_everything() {
         repo ls-files 2>/dev/null
     } >"$scratch/all"
     grep -e '/$' -e '/"$' "$scratch/all" >"$work/nested"
-    without_nested <"$scratch/all" | sort -u >"$scratch/paths"
+    outside_sparse >"$scratch/sparse"
+    without_nested <"$scratch/all" | sort -u | comm -23 - "$scratch/sparse" >"$scratch/paths"
     # A tracked path that is a repository now, or lies in one, must not end the whole list.
     private update-index --add --remove --replace --stdin <"$scratch/paths" || add_one_by_one
+}
+
+# Files that are not there because the checkout is sparse: nobody deleted them.
+outside_sparse() {
+    private ls-files --deleted | sort -u >"$scratch/absent"
+    repo -c core.quotePath=true ls-files -t 2>/dev/null | sed -n 's/^S //p' | sort -u | comm -12 - "$scratch/absent"
 }
 
 add_one_by_one() {

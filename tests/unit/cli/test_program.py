@@ -186,6 +186,9 @@ def test_a_log_directory_that_cannot_be_is_a_wrong_request(cooperbench) -> None:
     outcome = cooperbench("run", "--demo", "-a", "noop", "-t", "0", "--log-dir", "file/logs")
     assert outcome.code == exits.USAGE
     assert outcome.err.splitlines()[-1].startswith("cooperbench: cannot use file/logs")
+    outcome = cooperbench("validate", "--demo", "-t", "0", "--merges-only", "--output-dir", "file")
+    assert outcome.code == exits.USAGE
+    assert outcome.err.splitlines()[-1].startswith("cooperbench: cannot use file")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])

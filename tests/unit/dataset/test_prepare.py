@@ -141,8 +141,10 @@ def test_sources_that_are_none(place: Path, source: str, complaint: str) -> None
 def test_a_source_that_is_no_dataset(tmp_path: Path, place: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
-    with pytest.raises(DatasetError, match="holds no <repo>_task"):
+    with pytest.raises(DatasetError, match="holds no <repo>_task") as caught:
         prepare(place, str(tmp_path / "other"))
+    assert str(tmp_path / "other") in str(caught.value)
+    assert "staging" not in str(caught.value)
     assert not place.exists()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cooperbench.errors import SandboxStartError
-from cooperbench.eval.backends.base import Recipe
+from cooperbench.eval.backends.base import Completed, Recipe
 from cooperbench.eval.backends.local import recipes
 
 
@@ -82,3 +82,15 @@ def test_what_is_left_out_is_neither_sent_nor_a_reason_to_build(tmp_path: Path) 
     assert recipes.key("sha256:1", recipe) == before
     (tmp_path / "repo" / "feature1" / "code").write_text("other")
     assert recipes.key("sha256:1", recipe) != before
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "warned"),
+    [(b"", "no output", False), (b"one\n", "one", False), (b"one\ntwo\n", "two", True)],
+)
+def test_what_a_failing_recipe_said_is_told_once(
+    recipe: Recipe, caplog: pytest.LogCaptureFixture, said: bytes, told: str, warned: bool
+) -> None:
+    with pytest.raises(SandboxStartError, match=f"ended with exit code 3: {told}$"):
+        recipes._complain("image", recipe, Completed(3, stderr=said))
+    assert bool(caplog.records) == warned

@@ -103,6 +103,15 @@ def test_status_lines_come_at_their_own_pace() -> None:
     assert 100 / terminal.STATUS_EVERY * 0.3 < text.count("[0/6]") <= 1 + 300 / terminal.STATUS_EVERY
 
 
+def test_without_a_run_there_is_no_status() -> None:
+    times = iter(float(second) for second in range(1000))
+    assert "0 pending" not in told([Note("n")] * 100, clock=lambda: next(times))
+    console = terminal.make_console(io.StringIO(), plain=True)
+    with console.capture() as captured:
+        console.print(terminal._Printer(console, Pace(), lambda: 7.0).picture())
+    assert "0 pending" not in captured.get()
+
+
 def test_of_many_trials_only_the_first_errors_have_a_line() -> None:
     many = [Pair("r_task", 1, (1, n)) for n in range(2, 302)]
     text = told([start(300, 300), *(judged(p, None, error="down") for p in many), judged(PAIRS[0])])

@@ -57,6 +57,19 @@ def test_task_rows_add_up_to_the_whole() -> None:
     assert "1 passed" not in printed(closing("r", many[:1])).split("task", 1)[0]
 
 
+def test_a_narrow_terminal_does_not_cut_words_to_letters() -> None:
+    stream = io.StringIO()
+    narrow = console(stream, plain=True)
+    narrow.width = 40
+    show(
+        narrow,
+        closing(
+            "r", [TrialRow("a_task", 1, (1, 2), "coop", "failed", merge="conflicts", reason="no word " * 9)]
+        ),
+    )
+    assert re.search(r"a_task/1/1,2 +FAILED +conflicts +no word", stream.getvalue())
+
+
 def test_a_pass_rate_of_nothing_is_no_number() -> None:
     assert Counts(errors=3).pass_rate is None
     assert "pass rate - of the 0 judged" in printed(closing("r", []))

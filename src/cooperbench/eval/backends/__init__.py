@@ -125,15 +125,20 @@ def default_backend() -> tuple[str, str]:
     raise UsageError(f"no backend is usable here ({'; '.join(refusals)}): name one with --backend")
 
 
-def choose_backend(wanted: str | None) -> tuple[str, str]:
-    """The backend to use and why, in one phrase: the one asked for, the settings', else `default_backend`."""
+def choose_backend(wanted: str | None, recorded: str | None = None) -> tuple[str, str]:
+    """The backend to use and why, in one phrase.
+
+    The one asked for, else the settings', else the one `recorded` with what is gone on with, else `default_backend`.
+    """
     from cooperbench import settings
 
     if wanted:
         return wanted, "asked for"
     loaded = settings.load()
     name = loaded.text("backend")
-    return (name, f"set in {loaded.origins['backend']}") if name else default_backend()
+    if name:
+        return name, f"set in {loaded.origins['backend']}"
+    return (recorded, "as the run was made") if recorded else default_backend()
 
 
 def get_batch_evaluator(name: str = "gcp", **options: Any) -> Any:

@@ -42,6 +42,17 @@ class Settings:
     """Insist on one way of mapping ids; None: the best that works."""
 
     def __post_init__(self) -> None:
+        for name in (
+            "memory",
+            "processes",
+            "file_size",
+            "open_files",
+            "output",
+            "shared_memory",
+            "disk_reserve",
+        ):
+            if type(getattr(self, name)) is not int:
+                raise UsageError(f"local backend: {name} is a whole number, not {getattr(self, name)!r}")
         for name in ("memory", "processes", "file_size", "open_files", "output", "shared_memory"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"local backend: {name} must be positive, not {getattr(self, name)}")

@@ -129,7 +129,8 @@ def _complain(name: str, recipe: Recipe, done: Completed) -> None:
     if done.returncode == 0:
         return
     said = (done.stderr_read().strip() or done.stdout_read().strip()).splitlines()
-    log.warning("recipe %s of image %s said:\n%s", recipe.script, name, "\n".join(said[-40:]))
+    if len(said) > 1:  # one line is told by the error
+        log.warning("recipe %s of image %s said:\n%s", recipe.script, name, "\n".join(said[-40:]))
     what = "took too long" if done.timed_out else f"ended with exit code {done.returncode}"
     raise SandboxStartError(
         f"image {name!r}: its recipe {recipe.context / recipe.script} {what}: {said[-1] if said else 'no output'}"

@@ -172,12 +172,13 @@ class Zygote:
 
     def _die(self) -> None:
         signal.set_wakeup_fd(-1)
-        for pid in _children():
-            if pid != self._sweeper:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
+            # Again after each: a warden's sandbox becomes our child only when the warden has ended.
             while True:
+                for pid in _children():
+                    if pid != self._sweeper:
+                        with contextlib.suppress(OSError):
+                            os.kill(pid, signal.SIGKILL)
                 os.waitpid(-1, 0)
         archives.remove(f"run/{self._owner}")
         _empty_trash()
