@@ -14,7 +14,7 @@ JOBS ?= 2
 ARGS ?=
 
 help:  ## what there is
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed  ## the whole job on the bundled dataset, and its report (BACKEND=name: somewhere else)
 	@$(BIN)/cooperbench demo $(if $(BACKEND),--backend $(BACKEND))
