@@ -388,12 +388,12 @@ class Broken:
 
 
 def test_a_backend_that_fails_is_an_error_to_try_again(logs: Path) -> None:
-    register_backend("broken", Broken)
-    summary, events = demo(logs, agent="gold", backend="broken", **ONE)
+    register_backend("broken-by-test-run", Broken)
+    summary, events = demo(logs, agent="gold", backend="broken-by-test-run", **ONE)
     assert summary["failed"] == summary["eval"]["errors"] == 1
     assert "no room on the device" in summary["results"][0]["error"]
     assert (trial(logs).read_result() or {})["error"]
-    summary, events = demo(logs, agent="gold", backend="broken", **ONE)
+    summary, events = demo(logs, agent="gold", backend="broken-by-test-run", **ONE)
     assert any(isinstance(event, TrialStarted) for event in events)
 
 
