@@ -16,6 +16,8 @@ from cooperbench.errors import BackendError, UsageError
 MAX_FILES = 1000
 """Files taken from one directory; a judge leaves a few dozen."""
 
+_BLOCK = 512
+
 _BROKEN = (tarfile.TarError, zlib.error, OSError, ValueError, LookupError, ArithmeticError, RecursionError)
 """What the readers of the standard library raise on bytes that are not an archive."""
 
@@ -41,6 +43,9 @@ def unpack(archive: bytes, limit: int) -> dict[str, bytes]:
     Raises:
         BackendError: not a whole archive, a name twice, too many files, or more than `limit` bytes.
     """
+    plain = _plain_files(archive, limit)
+    if plain is not None:
+        return plain
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as members:
             return _regular_files(members, limit)
@@ -48,6 +53,46 @@ def unpack(archive: bytes, limit: int) -> dict[str, bytes]:
         raise BackendError(
             f"the sandbox sent a broken archive ({len(archive)} bytes): {problem}"
         ) from problem
+
+
+def _plain_files(archive: bytes, limit: int) -> dict[str, bytes] | None:
+    """What `unpack` gives, for an archive with nothing but short names and plain members, as a judge's is.
+
+    Some ten times faster than `tarfile`. None for everything else, whatever is wrong with it: that is for `tarfile`
+    to read, or to refuse.
+    """
+    files: dict[str, bytes] = {}
+    at = 0
+    while (header := archive[at : at + _BLOCK]).strip(b"\0"):
+        size = _plain_size(header)
+        if size is None or at + _BLOCK + size > len(archive):
+            return None
+        name = header[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape").removeprefix("./")
+        at += _BLOCK
+        if header[156:157] == b"0" and "/" not in name and name not in ("", ".", ".."):
+            limit -= size
+            if limit < 0 or name in files or len(files) >= MAX_FILES:
+                return None
+            files[name] = archive[at : at + size]
+        at += -(-size // _BLOCK) * _BLOCK
+    return files if len(header) == _BLOCK else None
+
+
+def _plain_size(header: bytes) -> int | None:
+    """The size of a plain file or directory; None for any other member and for a header that is not sound."""
+    digits, checksum = header[124:135], header[148:154]
+    if len(header) != _BLOCK or header[156:157] not in (b"0", b"5") or header[345:500].strip(b"\0"):
+        return None
+    if (
+        not (digits.isdigit() and checksum.isdigit())
+        or b"8" in digits + checksum
+        or b"9" in digits + checksum
+    ):
+        return None
+    if sum(header) - sum(header[148:156]) + 8 * 32 != int(checksum, 8):
+        return None
+    size = int(digits, 8)
+    return size if header[156:157] == b"0" or size == 0 else None
 
 
 def decompress(packed: bytes, limit: int) -> bytes:

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 DEFAULT_WORKDIR = "/workspace"
+
+Road = TypeVar("Road")
 
 Network = Literal["none", "open", "host"]
 """`none`: loopback only. `open`: the internet, but not this host, its LAN or metadata. `host`: the host's own."""
@@ -128,6 +131,18 @@ class Recipe:
 
 
 # ---------------------------------------------------------------------------------------------- optional fast roads
+
+
+def offers(thing: object, road: type[Road]) -> TypeGuard[Road]:
+    """Whether a backend or sandbox has one of the roads below: ``isinstance``, the answer remembered by class."""
+    kind: Any = type(thing)
+    asked: Any = road
+    return _class_offers(kind, asked) or isinstance(thing, road)
+
+
+@cache
+def _class_offers(kind: type, road: type) -> bool:
+    return issubclass(kind, road)
 
 
 @runtime_checkable

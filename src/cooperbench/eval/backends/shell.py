@@ -31,6 +31,7 @@ from cooperbench.eval.backends.base import (
     Sandbox,
     SandboxSpec,
     SpecBackend,
+    offers,
 )
 from cooperbench.eval.backends.doubt import completed, guarded, kind, line, short
 from cooperbench.eval.job import Job, JobOutput
@@ -59,7 +60,7 @@ _TEMPORARY = "/tmp/.cooperbench"
 def create(backend: EvalBackend, spec: SandboxSpec) -> Sandbox:
     """A new sandbox; a backend without `create` gets the documented arguments: image, timeout, workdir."""
     with guarded("creating a sandbox", SandboxStartError):
-        if isinstance(backend, SpecBackend):
+        if offers(backend, SpecBackend):
             sandbox = backend.create(spec)
         else:
             sandbox = backend.create_sandbox(spec.image, math.ceil(spec.timeout), spec.workdir)
@@ -73,7 +74,7 @@ def create(backend: EvalBackend, spec: SandboxSpec) -> Sandbox:
 
 def prepare_image(backend: EvalBackend, image: str, recipe: Recipe | None) -> str | None:
     """Make `image` ready; its digest, or None where the backend knows of none."""
-    if not isinstance(backend, ImageBackend):
+    if not offers(backend, ImageBackend):
         return None
     with guarded(f"preparing image {image}", SandboxStartError):
         digest = backend.prepare_image(image, recipe)
@@ -98,7 +99,7 @@ def run(
 
     A time limit on a sandbox that has only `exec` is in whole seconds, rounded up.
     """
-    if isinstance(sandbox, CommandSandbox):
+    if offers(sandbox, CommandSandbox):
         with guarded(f"running {argv[0]}"):
             return completed(sandbox.run(argv, timeout=timeout, env=env, cwd=cwd, stdin=stdin))
     command = _with_environment(list(argv), env or {})
@@ -156,7 +157,7 @@ def put_files(sandbox: Sandbox, files: Mapping[str, bytes]) -> None:
     if not files:
         return
     archive = pack(files)
-    if isinstance(sandbox, ArchiveSandbox):
+    if offers(sandbox, ArchiveSandbox):
         with guarded("putting files"):
             sandbox.put_archive("/", archive)
     else:
@@ -169,7 +170,7 @@ def get_files(sandbox: Sandbox, directory: str, limit: int = 64 * 1024 * 1024) -
     Raises:
         BackendError: no such directory, or it holds more than `limit` bytes (as a tar archive) or 1000 files.
     """
-    if isinstance(sandbox, ArchiveSandbox):
+    if offers(sandbox, ArchiveSandbox):
         with guarded(f"getting {directory}"):
             archive = sandbox.get_archive(directory, limit)
         if not isinstance(archive, bytes):
