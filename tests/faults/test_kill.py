@@ -79,11 +79,19 @@ def wait_for_orphans() -> list[str]:
     deadline = time.monotonic() + 30
     while True:
         children = set(psutil.Process().children(recursive=True)) - OURS
-        alive = [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+        alive = [command for child in children if (command := command_of_living(child)) is not None]
         reap()
         if not alive or time.monotonic() > deadline:
-            return [" ".join(child.cmdline()) for child in alive]
+            return alive
         time.sleep(0.02)
+
+
+def command_of_living(process: psutil.Process) -> str | None:
+    """Its command line; None when it is dead, also when it dies while it is looked at."""
+    try:
+        return " ".join(process.cmdline()) if process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
 
 
 def reap() -> None:
