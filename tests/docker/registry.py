@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -13,49 +14,65 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+USER, PASSWORD = "reader", "se:cret"
+TOKEN = "a-token-for-reading"
 
 
 class Registry(ThreadingHTTPServer):
-    """Has one image under any name; `refusals` requests for a manifest are answered "too many requests" first."""
+    """Has a small image under any name, and what was `add`ed.
+
+    `refusals` requests for a manifest are answered "too many requests" first. `auth` is what it asks readers for:
+    nothing, ``basic`` credentials, or a ``token`` that it gives for those.
+    """
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, auth: str = "") -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
+        self.auth = auth
         self.refusals = 0
         self.asked: Counter[str] = Counter()
+        """How often each kind of thing was asked for; only what was given counts."""
         self.blobs: dict[str, bytes] = {}
-        self.manifest = self._image()
-        self.digest = _digest(self.manifest)
+        self.manifests: dict[str, tuple[str, bytes]] = {}
+        """Name → media type and content."""
+        self.plain = self.add("", b"here\n")
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.server_address[1]}"
 
-    def _image(self) -> bytes:
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as archive:
-            member = tarfile.TarInfo("pulled")
-            member.size = 5
-            archive.addfile(member, io.BytesIO(b"here\n"))
-        layer = gzip.compress(buffer.getvalue(), mtime=0)
+    def add(self, name: str, *files: bytes, architecture: str = "amd64", listed: bool = False) -> str:
+        """An image with a layer for each of `files`; its digest. `listed`: behind a list of platforms."""
+        layers = [_layer(number, content) for number, content in enumerate(files)]
         config = {
-            "architecture": "amd64",
+            "architecture": architecture,
             "os": "linux",
             "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [_digest(buffer.getvalue())]},
+            "history": [{"created_by": _digest(content)} for content in files],
+            "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in layers]},
         }
-        parts = []
-        for kind, content in (
-            ("application/vnd.docker.container.image.v1+json", json.dumps(config).encode()),
-            ("application/vnd.docker.image.rootfs.diff.tar.gzip", layer),
-        ):
-            self.blobs[_digest(content)] = content
-            parts.append({"mediaType": kind, "size": len(content), "digest": _digest(content)})
-        return json.dumps(
-            {"schemaVersion": 2, "mediaType": MANIFEST, "config": parts[0], "layers": parts[1:]}
-        ).encode()
+        parts = [self._part("application/vnd.docker.container.image.v1+json", json.dumps(config).encode())]
+        parts += [
+            self._part("application/vnd.docker.image.rootfs.diff.tar.gzip", gzip.compress(layer, 1, mtime=0))
+            for layer in layers
+        ]
+        content = {"schemaVersion": 2, "mediaType": MANIFEST, "config": parts[0], "layers": parts[1:]}
+        kind, manifest = MANIFEST, json.dumps(content).encode()
+        if listed:
+            self.manifests[_digest(manifest)] = (kind, manifest)
+            entry = {"mediaType": MANIFEST, "size": len(manifest), "digest": _digest(manifest)}
+            entry["platform"] = {"architecture": architecture, "os": "linux"}
+            kind = LIST
+            manifest = json.dumps({"schemaVersion": 2, "mediaType": LIST, "manifests": [entry]}).encode()
+        self.manifests[name] = (kind, manifest)
+        return _digest(manifest)
+
+    def _part(self, kind: str, content: bytes) -> dict[str, Any]:
+        self.blobs[_digest(content)] = content
+        return {"mediaType": kind, "size": len(content), "digest": _digest(content)}
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -68,33 +85,80 @@ class _Answers(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        kind, _, name = self.path.rpartition("/")
-        kind = kind.rpartition("/")[2]
+        path = self.path.partition("?")[0]
+        if path == "/token":
+            self._give_token()
+            return
+        if not self._admitted():
+            self._send(401, "application/json", b'{"errors": [{"code": "UNAUTHORIZED"}]}', body)
+            return
+        above, _, name = path.rpartition("/")
+        repository, _, kind = above.removeprefix("/v2/").rpartition("/")
         self.server.asked[kind] += 1
         if kind == "manifests" and self.server.refusals > 0:
             self.server.refusals -= 1
             refusal = {"errors": [{"code": "TOOMANYREQUESTS", "message": "toomanyrequests: slow down"}]}
             self._send(429, "application/json", json.dumps(refusal).encode(), body)
         elif kind == "manifests":
-            self._send(200, MANIFEST, self.server.manifest, body)
+            known = self.server.manifests
+            media, content = known.get(name) or known.get(repository) or known[""]
+            self._send(200, media, content, body)
         elif kind == "blobs" and name in self.server.blobs:
             self._send(200, "application/octet-stream", self.server.blobs[name], body)
-        elif self.path == "/v2/":
+        elif path == "/v2/":
             self._send(200, "application/json", b"{}", body)
         else:
             self._send(404, "application/json", b'{"errors": [{"code": "MANIFEST_UNKNOWN"}]}', body)
+
+    # ---------------------------------------------------------------------------------------- who may
+
+    def _admitted(self) -> bool:
+        given = self.headers.get("Authorization", "")
+        match self.server.auth:
+            case "basic":
+                return self._credentials()
+            case "token":
+                return given == f"Bearer {TOKEN}"
+        return True
+
+    def _credentials(self) -> bool:
+        return self.headers.get("Authorization", "") == f"Basic {credentials()}"
+
+    def _give_token(self) -> None:
+        self.server.asked["token"] += 1
+        if self._credentials():
+            self._send(200, "application/json", json.dumps({"token": TOKEN}).encode(), True)
+        else:
+            self._send(401, "application/json", b'{"errors": [{"code": "UNAUTHORIZED"}]}', True)
 
     def _send(self, status: int, kind: str, content: bytes, body: bool) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Docker-Content-Digest", _digest(content))
+        if status == 401:
+            realm = f'Bearer realm="http://{self.server.address}/token",service="tests"'
+            self.send_header("WWW-Authenticate", realm if self.server.auth == "token" else 'Basic realm="x"')
         self.end_headers()
         if body:
             self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
         """Nothing is told."""
+
+
+def credentials() -> str:
+    """As ``docker login`` keeps them."""
+    return base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+
+
+def _layer(number: int, content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        member = tarfile.TarInfo(f"pulled{number}")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 def _digest(content: bytes) -> str:

@@ -13,7 +13,7 @@ from cooperbench.errors import SandboxStartError
 from cooperbench.eval.backends.docker import DockerBackend
 from cooperbench.eval.backends.docker.images import Images
 from tests.docker import engines
-from tests.docker.registry import Registry
+from tests.docker.registry import MANIFEST, Registry
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_too_many_requests_are_waited_out(backend: DockerBackend, registry: Regi
 
 
 def test_missing_from_its_registry(backend: DockerBackend, registry: Registry) -> None:
-    registry.manifest = b"{}"
+    registry.manifests[""] = (MANIFEST, b"{}")
     with (
         _images(backend) as (images, _),
         pytest.raises(SandboxStartError, match="cannot be pulled"),
@@ -84,7 +84,7 @@ def test_a_mirror(backend: DockerBackend, registry: Registry, name: str) -> None
 def test_the_digest_is_the_registrys(backend: DockerBackend, registry: Registry, name: str) -> None:
     image = f"{registry.address}/{name}:1"
     with contextlib.closing(DockerBackend(network="none")) as pulling, _images(backend, image):
-        assert pulling.prepare_image(image, None) == registry.digest
+        assert pulling.prepare_image(image, None) == registry.plain
 
 
 def test_always(backend: DockerBackend, registry: Registry, name: str) -> None:

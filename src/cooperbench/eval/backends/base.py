@@ -11,7 +11,7 @@ whatever reason; `SandboxTimeout` (a `SandboxLost`) when its own lifetime ended 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -234,6 +234,46 @@ class Sized(Protocol):
     @property
     def processors(self) -> int:
         """How many there are to share."""
+        ...
+
+
+@runtime_checkable
+class Roomy(Protocol):
+    """A backend that knows how many sandboxes at once suit its machine."""
+
+    def room(self) -> tuple[int, str]:
+        """How many, at least one, and the reckoning in a few words for people."""
+        ...
+
+
+@runtime_checkable
+class Budgeted(Protocol):
+    """A backend that keeps images on a disk, and can keep them within so many bytes.
+
+    An image that `prepare_image` made ready stays until it is released. When there is no room for another, those go
+    that nobody needs, the one needed least recently first: never one a sandbox uses, never one that was there before
+    this backend brought it.
+    """
+
+    def keep_within(self, size: int | None) -> int:
+        """Set the bound in bytes, 0 for none; None leaves it as the settings have it. Returns the bound in force."""
+        ...
+
+    def release_image(self, image: str) -> None:
+        """No work is left for this image. Of one that is not there nothing is to be done."""
+        ...
+
+
+Listener = Callable[[str, str | None], None]
+"""``listener(what, how_far)``: what is waited for, and how far it is; None once the waiting is over."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A backend with waits worth telling: an image that is pulled or built, a registry that wants patience."""
+
+    def tell_by(self, listener: Listener) -> None:
+        """From now on tell this listener, from whichever thread it happens in."""
         ...
 
 

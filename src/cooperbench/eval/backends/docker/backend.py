@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from cooperbench.errors import CooperBenchError, MissingExtra, SandboxStartError
-from cooperbench.eval.backends.base import DEFAULT_WORKDIR, Recipe, SandboxSpec
+from cooperbench.eval.backends.base import DEFAULT_WORKDIR, Listener, Recipe, SandboxSpec
 from cooperbench.eval.backends.docker import probe, recipes, sweep
 from cooperbench.eval.backends.docker.config import Settings, settings
 from cooperbench.eval.backends.docker.engine import Engine, EngineGone, Refused, connect
@@ -34,6 +35,7 @@ class DockerBackend:
         self._settings = settings(given)
         self._lock = threading.Lock()
         self._opened: tuple[Engine, Settings, Images] | None = None
+        self._listener: Listener | None = None
 
     def create_sandbox(self, image: str, timeout: int = 600, workdir: str = DEFAULT_WORKDIR) -> DockerSandbox:
         """See `base.EvalBackend`."""
@@ -44,20 +46,52 @@ class DockerBackend:
         born = time.monotonic()
         engine, chosen, images = self._open()
         try:
-            images.ready(spec.image)
-            return DockerSandbox(engine, chosen, spec, born)
+            with images.shelf.using(spec.image):
+                images.ready(spec.image)
+                return DockerSandbox(engine, chosen, spec, born)
         except (EngineGone, Refused) as problem:
             raise SandboxStartError(str(problem)) from problem
 
     def prepare_image(self, image: str, recipe: Recipe | None) -> str | None:
         """See `base.ImageBackend`."""
         engine, chosen, images = self._open()
+        images.shelf.hold(image)
         try:
             if recipe is not None:
                 recipes.prepare(engine, chosen, images, image, recipe)
             return digest(images.ready(image))
         except (EngineGone, Refused) as problem:
             raise SandboxStartError(str(problem)) from problem
+
+    def keep_within(self, size: int | None) -> int:
+        """See `base.Budgeted`."""
+        with self._lock:
+            if size is not None and size != self._settings.disk_budget:
+                self._settings = replace(self._settings, disk_budget=size)
+                if self._opened is not None:
+                    self._opened[2].shelf.budget = size
+            return self._settings.disk_budget
+
+    def release_image(self, image: str) -> None:
+        """See `base.Budgeted`."""
+        with self._lock:
+            opened = self._opened
+        if opened is not None:
+            opened[2].shelf.release(image)
+
+    def tell_by(self, listener: Listener) -> None:
+        """See `base.Telling`."""
+        self._listener = listener
+
+    @property
+    def processors(self) -> int:
+        """See `base.Sized`."""
+        return probe.processors(self._open()[0])
+
+    def room(self) -> tuple[int, str]:
+        """See `base.Roomy`."""
+        engine, chosen, _ = self._open()
+        return probe.room(engine, chosen)
 
     def sweep(self) -> list[str]:
         """See `base.Sweeper`."""
@@ -90,11 +124,6 @@ class DockerBackend:
         except (EngineGone, Refused) as problem:
             raise SandboxStartError(str(problem)) from problem
 
-    def concurrency(self) -> tuple[int, str]:
-        """How many sandboxes at once suit the engine's machine, and the reckoning."""
-        engine, chosen, _ = self._open()
-        return probe.concurrency(engine, chosen.memory)
-
     def client(self) -> Any:
         """The client library's own object for the engine, an `APIClient`."""
         return self._open()[0].api
@@ -104,5 +133,9 @@ class DockerBackend:
             # A connection is not for a forked copy of the process.
             if self._opened is None or self._opened[0].pid != os.getpid():
                 engine = connect(self._settings)
-                self._opened = engine, self._settings, Images(engine, self._settings)
+                self._opened = engine, self._settings, Images(engine, self._settings, self._tell)
             return self._opened
+
+    def _tell(self, what: str, how_far: str | None) -> None:
+        if self._listener is not None:
+            self._listener(what, how_far)

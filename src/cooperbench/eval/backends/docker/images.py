@@ -1,38 +1,49 @@
-"""Images on the engine: found, pulled once however many ask, kept within a budget, told apart by digest."""
+"""Images on the engine: found, pulled once however many ask, told apart by digest. What goes again: `shelf`."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from cooperbench.errors import BackendError, SandboxStartError
+from cooperbench.errors import SandboxStartError
+from cooperbench.eval.backends.base import Listener
 from cooperbench.eval.backends.docker.config import Settings
 from cooperbench.eval.backends.docker.engine import Engine, Refused, complaints, one_line
+from cooperbench.eval.backends.docker.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
-_TELL_EVERY = 5.0
+_TELL_EVERY = 1.0
 _FIRST_PAUSE = 15.0
 _LONGEST_PAUSE = 600.0
+
+
+def _say_nothing(what: str, how_far: str | None) -> None:
+    """Nobody listens."""
 
 
 class Images:
     """The images of one engine, as one backend object uses them."""
 
     def __init__(
-        self, engine: Engine, settings: Settings, pause: Callable[[float], object] = time.sleep
+        self,
+        engine: Engine,
+        settings: Settings,
+        tell: Listener = _say_nothing,
+        pause: Callable[[float], object] = time.sleep,
     ) -> None:
         self._engine = engine
         self._settings = settings
+        self._tell = tell
         self._pause = pause
+        self.shelf = Shelf(engine, settings.disk_budget)
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._seen: set[str] = set()
-        self._pulled: dict[str, int] = {}
-        """Image → bytes, least recently needed first: what may be evicted."""
         self._limited = threading.Lock()
         """Held while "too many requests" is waited out: the others would only add to them."""
 
@@ -45,7 +56,7 @@ class Images:
         with self._lock_of(image):
             found = self.find(image)
             if self._settings.pull == "always" and image not in self._seen:
-                found = self._pull(image)
+                found = self._pull(image, known=found is not None)
             elif found is None:
                 if self._settings.pull == "never":
                     raise SandboxStartError(
@@ -54,7 +65,6 @@ class Images:
                     )
                 found = self._pull(image)
             self._seen.add(image)
-        self._needed(image)
         return found
 
     def find(self, image: str) -> Mapping[str, Any] | None:
@@ -67,55 +77,71 @@ class Images:
                 return None
             raise
 
+    @contextlib.contextmanager
+    def telling(self, what: str, how_far: str) -> Iterator[None]:
+        """Tell that this is waited for, while the block lasts."""
+        self._tell(what, how_far)
+        try:
+            yield
+        finally:
+            self._tell(what, None)
+
     def _lock_of(self, image: str) -> threading.Lock:
         with self._lock:
             return self._locks.setdefault(image, threading.Lock())
 
     # ---------------------------------------------------------------------------------------- pulling
 
-    def _pull(self, image: str) -> Mapping[str, Any]:
-        self._make_room()
+    def _pull(self, image: str, *, known: bool = False) -> Mapping[str, Any]:
+        """Pull it; one that was `known` before is not ours to take away again."""
+        self.shelf.make_room()
         source = f"{self._settings.mirror.rstrip('/')}/{image}" if self._settings.mirror else image
         begun = time.monotonic()
         log.info("pulling image %s", source)
-        self._patiently(source)
+        what = f"image {source}"
+        with self.telling(what, "pulling"):
+            self._patiently(source, what)
         if source != image:
             self._rename(source, image)
         found = self.find(image)
         if found is None:
             raise SandboxStartError(f"image {image} was pulled and is not on {self._engine.name}")
         log.info("pulled image %s in %.0f s", source, time.monotonic() - begun)
-        with self._lock:
-            self._pulled[image] = int(found.get("Size") or 0)
+        if not known:
+            self.shelf.bring(image, *([source] if source != image else []))
         return found
 
-    def _patiently(self, source: str) -> None:
+    def _patiently(self, source: str, what: str) -> None:
         """Pull; a registry that has had too many requests is given time."""
         until = time.monotonic() + self._settings.pull_patience
         pause = _FIRST_PAUSE
         while True:
+            if self._limited.locked():
+                self._tell(what, "waiting for its registry, which has had too many requests")
             with self._limited:
                 pass  # nobody asks while somebody waits
-            said = self._attempt(source)
+            said = self._attempt(source, what)
             if said is None:
                 return
             if not _too_many(said) or time.monotonic() + pause > until:
                 raise SandboxStartError(f"image {source} cannot be pulled: {said}{_remedy(said)}")
-            log.warning("the registry has had too many requests; pulling %s again in %.0f s", source, pause)
+            log.info("the registry has had too many requests; pulling %s again in %.0f s", source, pause)
+            self._tell(what, f"its registry has had too many requests: asked again in {pause:.0f} s")
             with self._limited:
                 self._pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _attempt(self, source: str) -> str | None:
+    def _attempt(self, source: str, what: str) -> str | None:
         """None once it is pulled, else what was said against it."""
         name, tag = _name_and_tag(source)
-        progress = _Progress(source)
+        progress = _Progress()
         try:
             with complaints(self._engine, f"pulling image {source}"):
                 for event in self._engine.api.pull(name, tag=tag, stream=True, decode=True):
                     if event.get("error"):
                         return one_line(event["error"])
-                    progress.take(event)
+                    if (far := progress.take(event)) is not None:
+                        self._tell(what, far)
         except Refused as refused:
             return refused.said
         return None
@@ -125,59 +151,27 @@ class Images:
         with complaints(self._engine, f"naming image {image}"):
             self._engine.api.tag(source, name, tag=None if "@" in image else tag, force=True)
 
-    # ---------------------------------------------------------------------------------------- the budget
-
-    def _needed(self, image: str) -> None:
-        with self._lock:
-            if image in self._pulled:
-                self._pulled[image] = self._pulled.pop(image)
-
-    def _make_room(self) -> None:
-        """Before a pull: remove what was pulled and is needed least recently, until the rest is within the budget.
-
-        The engine refuses to remove what a container uses; such an image stays.
-        """
-        budget = self._settings.disk_budget
-        if not budget:
-            return
-        with self._lock:
-            candidates = list(self._pulled.items())
-        total = sum(size for _, size in candidates)
-        for image, size in candidates:
-            if total <= budget:
-                return
-            if self._evict(image):
-                total -= size
-
-    def _evict(self, image: str) -> bool:
-        try:
-            with complaints(self._engine, f"evicting image {image}"):
-                self._engine.api.remove_image(image)
-        except BackendError as problem:
-            log.debug("%s", problem)
-            return False
-        log.info("evicted image %s to stay within the disk budget", image)
-        with self._lock:
-            self._pulled.pop(image, None)
-        return True
-
 
 class _Progress:
-    """What a pull tells, as a line now and then."""
+    """How far a pull is, as a few words now and then."""
 
-    def __init__(self, image: str) -> None:
-        self._image = image
+    def __init__(self) -> None:
         self._layers: dict[str, tuple[int, int]] = {}
-        self._told = time.monotonic()
+        self._told = 0.0
 
-    def take(self, event: Mapping[str, Any]) -> None:
+    def take(self, event: Mapping[str, Any]) -> str | None:
+        """One event of a pull; words, if it is time for some."""
         detail = event.get("progressDetail") or {}
-        if event.get("status") == "Downloading" and detail.get("total"):
-            self._layers[str(event.get("id"))] = (int(detail.get("current") or 0), int(detail["total"]))
-        if self._layers and time.monotonic() - self._told > _TELL_EVERY:
-            self._told = time.monotonic()
-            done, total = (sum(each) / 1e6 for each in zip(*self._layers.values(), strict=True))
-            log.info("pulling image %s: %.0f of %.0f MB", self._image, done, total)
+        status, layer = event.get("status"), str(event.get("id"))
+        if status == "Downloading" and detail.get("total"):
+            self._layers[layer] = (int(detail.get("current") or 0), int(detail["total"]))
+        elif status == "Download complete" and layer in self._layers:
+            self._layers[layer] = (self._layers[layer][1],) * 2
+        if not self._layers or time.monotonic() - self._told < _TELL_EVERY:
+            return None
+        self._told = time.monotonic()
+        done, total = (sum(each) / 1e6 for each in zip(*self._layers.values(), strict=True))
+        return f"pulling, {done:.0f} of {total:.0f} MB" if done < total else "unpacking"
 
 
 def digest(found: Mapping[str, Any]) -> str | None:

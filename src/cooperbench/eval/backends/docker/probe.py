@@ -9,6 +9,8 @@ from cooperbench.eval.backends.docker.config import Settings
 from cooperbench.eval.backends.docker.engine import Engine, connect, places
 
 _GIB = 1 << 30
+_PER_PROCESSOR = 4
+"""Sandboxes of agents that a processor serves."""
 
 
 def fit_by_default() -> tuple[bool, str]:
@@ -67,9 +69,20 @@ def diagnose(engine: Engine) -> list[tuple[bool, str]]:
     return found
 
 
-def concurrency(engine: Engine, memory: int) -> tuple[int, str]:
-    """How many sandboxes at once suit the engine's machine, and the reckoning."""
-    cores = int(engine.facts.get("NCPU") or 1)
-    room = int(engine.facts.get("MemTotal") or 0) // max(1, memory)
-    number = max(1, min(cores, room) if room else cores)
-    return number, f"{cores} processors, memory for {room} sandboxes of {memory / _GIB:g} GiB"
+def processors(engine: Engine) -> int:
+    """How many the engine's machine has."""
+    return max(1, int(engine.facts.get("NCPU") or 1))
+
+
+def room(engine: Engine, settings: Settings) -> tuple[int, str]:
+    """How many sandboxes at once suit the engine's machine, and the reckoning.
+
+    Memory is what a sandbox may take; processors are shared, for an agent's sandbox waits most of its time.
+    """
+    cores, memory = processors(engine), int(engine.facts.get("MemTotal") or 0)
+    said = f"{cores} processors"
+    number = cores * _PER_PROCESSOR
+    if memory:
+        number = min(number, memory // settings.memory)
+        said += f", {memory / _GIB:.0f} GiB for sandboxes of {settings.memory / _GIB:g}"
+    return max(1, number), said

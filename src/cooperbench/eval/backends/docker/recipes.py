@@ -6,6 +6,7 @@ a changed one is built anew.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -52,18 +53,28 @@ def prepare(engine: Engine, settings: Settings, images: Images, image: str, reci
         found = images.find(image)
         if found is not None and _label(found) in (key, None):
             return  # made from this very recipe, or put there by somebody who knows better
-        dockerfile = recipe.context / _DOCKERFILE
-        why_not = "there is no Dockerfile"
-        if dockerfile.is_file():
+        images.shelf.make_room()
+        with images.telling(f"image {image}", "building"):
+            _make(engine, settings, images, image, recipe, key)
+        if found is None:
+            images.shelf.bring(image)
+
+
+def _make(engine: Engine, settings: Settings, images: Images, image: str, recipe: Recipe, key: str) -> None:
+    dockerfile = recipe.context / _DOCKERFILE
+    why_not = "there is no Dockerfile"
+    if dockerfile.is_file():
+        with contextlib.ExitStack() as stack:
             try:
                 for base in bases(dockerfile):
+                    stack.enter_context(images.shelf.using(base))
                     images.ready(base)
             except SandboxStartError as problem:
                 why_not = f"its Dockerfile cannot be built ({problem})"
             else:
                 build(engine, image, recipe.context, {LABEL: key})
                 return
-        _by_script(engine, settings, images, image, recipe, key, why_not)
+    _by_script(engine, settings, images, image, recipe, key, why_not)
 
 
 def build(engine: Engine, image: str, context: Path, labels: dict[str, str] | None = None) -> None:
