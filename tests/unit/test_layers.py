@@ -18,7 +18,10 @@ ROOT = Path(cooperbench.__file__).parent
 # From the ground up. In one row, groups are blind to each other; a module belongs to its longest prefix here.
 LAYERS: list[dict[str, list[str]]] = [
     {"errors": ["errors"]},
-    {"ground": ["atomic", "pool", "conventions", "diffnames", "settings"], "base": ["eval.backends.base"]},
+    {
+        "ground": ["atomic", "budget", "pool", "conventions", "diffnames", "settings"],
+        "base": ["eval.backends.base"],
+    },
     {"dataset": ["dataset"], "patches": ["patches"], "job": ["eval.job"]},
     {
         "judge": [

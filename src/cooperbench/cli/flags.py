@@ -50,6 +50,17 @@ def seconds(text: str) -> float:
     return value
 
 
+def dollars(text: str) -> float:
+    """An amount of US dollars above 0."""
+    try:
+        value = float(text.removeprefix("$"))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"an amount of US dollars above 0, not {text!r}")
+    return value
+
+
 def selection(parser: argparse.ArgumentParser) -> None:
     """Which pairs: ``-s -r -t -f``, and which dataset."""
     group = parser.add_argument_group("which pairs", "Without any of these: every pair of the dataset.")

@@ -34,6 +34,15 @@ def run_flags(parser: argparse.ArgumentParser) -> None:
         "--agent-timeout", type=flags.seconds, metavar="SECONDS", help="wall time for each agent"
     )
     parser.add_argument("--no-messaging", action="store_true", help="the agents of a pair cannot talk")
+    parser.add_argument(
+        "--max-cost", type=flags.dollars, metavar="USD", help="start no new trial once the run has cost this"
+    )
+    parser.add_argument(
+        "--max-trial-cost",
+        type=flags.dollars,
+        metavar="USD",
+        help="end the agents of a trial that has cost this",
+    )
     # Earlier releases' flags: `run` says what became of them.
     parser.add_argument("--redis", metavar="URL", help="not needed: messages travel through the harness")
     parser.add_argument("--git", action="store_true", help="not part of this release")
@@ -105,6 +114,8 @@ def _run(args: argparse.Namespace) -> int:
         redis_url=args.redis,
         git_enabled=args.git,
         dataset_dir=places.dataset_dir(args),
+        max_cost=args.max_cost,
+        max_trial_cost=args.max_trial_cost,
         **({"agent_timeout": args.agent_timeout} if args.agent_timeout else {}),
     )
 

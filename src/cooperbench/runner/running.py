@@ -10,6 +10,7 @@ from typing import Any
 
 from cooperbench import settings
 from cooperbench.agents import agent_factory
+from cooperbench.budget import Budget
 from cooperbench.dataset import load_dataset, select
 from cooperbench.dataset.model import Dataset, Pair, Task
 from cooperbench.errors import UsageError
@@ -71,6 +72,8 @@ def run(
     merge_rule: str = "git",
     integrity_rule: str = "report",
     independent: bool = False,
+    max_cost: float | None = None,
+    max_trial_cost: float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run agents on a selection of the dataset and judge what they wrote.
@@ -94,6 +97,8 @@ def run(
         agent_config: a file or directory for the agent.
         agent_timeout: seconds of wall time for each agent.
         timeout, merge_rule, integrity_rule, independent: how to judge, see `evaluate`.
+        max_cost: US dollars after which no new trial starts; what is done is kept, and a call with more goes on.
+        max_trial_cost: US dollars one trial may cost; its agents get no more answers from their model then.
         progress: called with events as they happen (`cooperbench.events`).
 
     Returns:
@@ -125,7 +130,10 @@ def run(
         messaging=messaging_enabled,
         agent_config=Path(agent_config) if agent_config is not None else None,
         agent_timeout=agent_timeout,
+        max_cost=max_cost,
+        max_trial_cost=max_trial_cost,
     )
+    Budget(max_cost, max_trial_cost)  # refuses what is no amount
     directory = RunDirectory(logs_dir or stored.text("logs_dir") or DEFAULT_LOGS, run_name)
     dataset = load_dataset(dataset_dir)
     pairs = select(dataset, subset=subset, repo=repo, task_id=task_id, features=features, setting=setting)
@@ -168,7 +176,7 @@ class _Invocation:
         try:
             images = self._ready_images({_key(t): tasks[_key(t)] for t in [*todo, *unjudged]}.values())
             self._record_images(images, recorded or {}, wanted)
-            bench = self._bench(new_agent)
+            bench = self._bench(new_agent, self._budget())
             for trial in done:
                 self._tell(TrialFinished(trial.pair, trial.setting, "skip", 0.0, None, 0, None))
             ended = Schedule(bench, tasks, images).carry_out(todo, unjudged)
@@ -225,13 +233,20 @@ class _Invocation:
         config = {**wanted, "images": dict(images.digests)}
         self._directory.write_config(joined(self._directory.read_config(), config))
 
-    def _bench(self, new_agent: Any) -> Bench:
+    def _budget(self) -> Budget:
+        """The run's money; what its earlier invocations cost is spent."""
+        limit = self._spec.max_cost
+        costs = [row.cost or 0.0 for row in standings(self._directory)] if limit is not None else []
+        return Budget(limit, self._spec.max_trial_cost, sum(costs))
+
+    def _bench(self, new_agent: Any, budget: Budget) -> Bench:
         return Bench(
             spec=self._spec,
             backend=self._chosen.backend,
             backend_name=self._chosen.name,
             new_agent=new_agent,
             crew=Crew(),
+            budget=budget,
             tell=self._tell,
         )
 

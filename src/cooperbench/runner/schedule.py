@@ -72,11 +72,26 @@ class Schedule:
     def _start_what_fits(self) -> bool:
         """Fill every free place; whether anything is under way."""
         spec = self._bench.spec
-        while len(self._trials) < spec.concurrency and (directory := next(self._todo, None)) is not None:
+        while len(self._trials) < spec.concurrency and (directory := self._next_trial()) is not None:
             self._start_trial(directory)
         while len(self._judgements) < spec.eval_concurrency and self._unjudged:
             self._start_judgement(self._unjudged.popleft())
         return bool(self._trials or self._judgements)
+
+    def _next_trial(self) -> TrialDirectory | None:
+        """The next trial to run; none any more once the run's money is spent."""
+        directory = next(self._todo, None)
+        budget = self._bench.budget
+        if directory is None or not budget.exhausted:
+            return directory
+        left = 1 + sum(1 for _ in self._todo)  # none is left to ask for after this
+        self._bench.tell(
+            Note(
+                f"${budget.spent:.2f} of the ${budget.run_limit:g} of --max-cost are spent: {left} trials were not "
+                "started; the same command with a higher --max-cost goes on with them"
+            )
+        )
+        return None
 
     def _start_trial(self, directory: TrialDirectory) -> None:
         trial = Trial(self._bench, self._task(directory), directory)

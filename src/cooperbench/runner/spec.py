@@ -48,6 +48,9 @@ class RunSpec:
     messaging: bool = True
     agent_config: Path | None = None
     agent_timeout: float = 3600
+    max_cost: float | None = None
+    """US dollars after which no new trial starts."""
+    max_trial_cost: float | None = None
 
     def __post_init__(self) -> None:
         if self.setting == "team":
@@ -98,6 +101,8 @@ def configuration(spec: RunSpec, backend: str, dataset: Path, pairs: Sequence[Pa
         "backend": backend,
         "agent_config": _fingerprint(spec.agent_config) if spec.agent_config is not None else None,
         "agent_timeout": spec.agent_timeout,
+        "max_cost": spec.max_cost,
+        "max_trial_cost": spec.max_trial_cost,
         "messaging_enabled": spec.messaging,
         "git_enabled": False,
         "test_timeout": spec.judging.timeout,

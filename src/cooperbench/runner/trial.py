@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cooperbench.agents.base import ERROR, Agent, Assignment
+from cooperbench.budget import Budget
 from cooperbench.collaboration import Bus
 from cooperbench.dataset.model import Task
 from cooperbench.errors import BackendError
@@ -36,6 +37,7 @@ class Bench:
     backend_name: str
     new_agent: Callable[[], Agent]
     crew: Crew
+    budget: Budget
     tell: Progress
 
 
@@ -55,6 +57,7 @@ class Trial:
         self._bus = None if alone else Bus([assignment.agent_id for assignment in assignments])
         seats = [Seat(bench.new_agent(), assignment, self._bus) for assignment in assignments]
         self._team = Team(seats, bench.crew, self._agent_finished)
+        self._purse = bench.budget.purse()
         self._halted = False
 
     def run(self) -> TrialFinished:
@@ -89,6 +92,7 @@ class Trial:
 
     def _agent_finished(self, seat: Seat, work: Work) -> None:
         result = work.result
+        self._purse.spend(result.cost or 0.0)
         self._bench.tell(AgentFinished(self._pair, seat.agent_id, result.status, result.cost))
 
     def _sandbox(self, seat: Seat) -> SandboxSpec:
