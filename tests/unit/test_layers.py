@@ -19,10 +19,19 @@ ROOT = Path(cooperbench.__file__).parent
 LAYERS: list[dict[str, list[str]]] = [
     {"errors": ["errors"]},
     {
-        "ground": ["atomic", "budget", "pool", "conventions", "diffnames", "settings"],
+        "ground": [
+            "atomic",
+            "budget",
+            "pool",
+            "quiet_import",
+            "redaction",
+            "conventions",
+            "diffnames",
+            "settings",
+        ],
         "base": ["eval.backends.base"],
     },
-    {"dataset": ["dataset"], "patches": ["patches"], "job": ["eval.job"]},
+    {"dataset": ["dataset"], "patches": ["patches"], "job": ["eval.job"], "gateway": ["gateway"]},
     {
         "judge": [
             "eval.plan",

@@ -1,0 +1,46 @@
+"""Secrets taken out of what is written down: keys must not be in transcripts, results, errors or logs.
+
+What a secret is, the environment says: the value of every variable that is named like one. Patches are never touched:
+they are bytes under judgement, and no key of the harness's is in the sandbox they come from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+SHOWN = "[redacted]"
+
+_NAMED = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH", re.IGNORECASE)
+_SHORTEST = 8
+"""Characters: what is shorter could be any word."""
+
+
+def secrets(environ: Mapping[str, str] | None = None, extra: Iterable[str] = ()) -> tuple[str, ...]:
+    """The secrets in an environment, longest first so that none is left in half.
+
+    Args:
+        environ: None for this process's.
+        extra: more variables that hold one, whatever their names look like.
+    """
+    environ = os.environ if environ is None else environ
+    named = {name for name in environ if _NAMED.search(name)} | set(extra)
+    # A path is where a secret is, not the secret: it may be in every line of a transcript.
+    values = {environ.get(name, "").strip() for name in named}
+    kept = {value for value in values if len(value) >= _SHORTEST and not value.startswith(("/", "~"))}
+    return tuple(sorted(kept, key=lambda value: (-len(value), value)))
+
+
+def redacted(value: Any, hidden: Iterable[str]) -> Any:
+    """A JSON value with every secret in its texts replaced; keys of objects are texts too."""
+    if isinstance(value, str):
+        for secret in hidden:
+            value = value.replace(secret, SHOWN)
+        return value
+    if isinstance(value, dict):
+        return {redacted(key, hidden): redacted(item, hidden) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted(item, hidden) for item in value]
+    return value
