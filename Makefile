@@ -31,8 +31,9 @@ check: $(VENV)/.installed-dev  ## types, style, shell scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	find src tests bench .ci -type f \( -name '*.sh' -o -path .ci/run \) ! -path '*/eval/judge/*' -print0 | xargs -0 $(BIN)/shellcheck
+	find src tests bench .ci -type f \( -name '*.sh' -o -path .ci/run \) ! -path '*/eval/judge/*' ! -path '*/gcp/agent/*' -print0 | xargs -0 $(BIN)/shellcheck
 	cat $(addprefix src/cooperbench/eval/judge/,judge.sh git.sh merge.sh suite.sh main.sh) | $(BIN)/shellcheck -s sh -
+	cat $(addprefix src/cooperbench/eval/backends/gcp/agent/,storage.sh box.sh sandbox.sh batch.sh main.sh) | $(BIN)/shellcheck -s sh -
 
 format: $(VENV)/.installed-dev  ## put the style right
 	$(BIN)/ruff check --fix .

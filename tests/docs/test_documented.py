@@ -16,9 +16,10 @@ from cooperbench import evaluate, register_agent, run, run_patch_test
 from cooperbench.agents.gold import GoldAgent
 from cooperbench.errors import UsageError
 from cooperbench.eval import backends
-from cooperbench.eval.backends.base import EvalBackend, ExecResult, Sandbox
+from cooperbench.eval.backends.base import EvalBackend, ExecResult, Sandbox, SpecBackend
+from cooperbench.eval.backends.gcp import GCPBatchBackend
 
-LATER = ["modal", "gcp"]
+LATER = ["modal"]
 
 
 @pytest.fixture(name="agents")
@@ -81,12 +82,13 @@ def test_testing_a_patch_on_a_later_backend(name: str) -> None:
     assert one_line(caught).startswith(f"Unknown backend '{name}'")
 
 
-@pytest.mark.parametrize("module", ["gcp"])
-def test_importing_a_later_backend(module: str) -> None:
-    with pytest.raises(
-        ModuleNotFoundError, match=rf"No module named 'cooperbench\.eval\.backends\.{module}'"
-    ):
-        __import__(f"cooperbench.eval.backends.{module}")
+def test_configuring_gcp() -> None:
+    backend = GCPBatchBackend(
+        project_id="your-project",
+        region="us-central1",
+        machine_type="n1-standard-4",
+    )
+    assert isinstance(backend, SpecBackend)
 
 
 @pytest.mark.usefixtures("project")

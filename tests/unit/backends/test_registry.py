@@ -68,7 +68,7 @@ def test_unknown_name_says_which_exist() -> None:
     assert "local" in text
 
 
-@pytest.mark.parametrize("name", ["modal", "gcp"])
+@pytest.mark.parametrize("name", ["modal"])
 def test_documented_name_without_backend(name: str) -> None:
     text = refused(name)
     assert text.startswith(f"Unknown backend '{name}'")

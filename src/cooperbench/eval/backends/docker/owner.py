@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
+
+from cooperbench.eval.backends.process import machine, started
 
 PREFIX = "io.cooperbench."
 PRODUCT = PREFIX + "product"
@@ -22,7 +22,7 @@ def labels(given: Mapping[str, str], lifetime: float) -> dict[str, str]:
     return {
         **{PREFIX + name: value for name, value in given.items()},
         PRODUCT: "cooperbench",
-        OWNER: f"{_machine()} {os.getpid()} {_started(os.getpid())}",
+        OWNER: f"{machine()} {os.getpid()} {started(os.getpid())}",
         EXPIRY: str(int(time.time() + lifetime)),
     }
 
@@ -34,39 +34,9 @@ def left_behind(found: Mapping[str, str]) -> bool:
     """
     if found.get(PRODUCT) != "cooperbench":
         return False
-    machine, _, process = found.get(OWNER, "").partition(" ")
-    if machine == _machine():
-        pid, _, started = process.partition(" ")
-        return not pid.isdecimal() or not started or _started(int(pid)) != started
+    where, _, process = found.get(OWNER, "").partition(" ")
+    if where == machine():
+        pid, _, since = process.partition(" ")
+        return not pid.isdecimal() or not since or started(int(pid)) != since
     expiry = found.get(EXPIRY, "")
     return not expiry.isdecimal() or time.time() > int(expiry) + _GRACE
-
-
-@functools.cache
-def _machine() -> str:
-    """This boot of this machine, and this process id namespace: where a process id means one process."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
-    except OSError:  # no Linux: process ids are all there is
-        return os.uname().nodename.replace(" ", "-")
-
-
-def _started(pid: int) -> str:
-    """When a process was started, in whatever the system counts; empty: there is no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "" if Path("/proc/self").exists() or not _exists(pid) else "unknown"
-    state, *rest = stat.rpartition(")")[2].split()
-    return "" if state in "ZX" else rest[18]
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

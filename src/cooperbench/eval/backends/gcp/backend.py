@@ -1,0 +1,114 @@
+"""The backend's door: settings in, sandboxes out; everything else is behind it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from cooperbench.errors import MissingExtra, SandboxStartError
+from cooperbench.eval.backends.base import DEFAULT_WORKDIR, SandboxSpec
+from cooperbench.eval.backends.gcp import sweep
+from cooperbench.eval.backends.gcp.clients import Clients, connect
+from cooperbench.eval.backends.gcp.config import settings
+from cooperbench.eval.backends.gcp.jobs import Jobs
+from cooperbench.eval.backends.gcp.sandbox import GCPSandbox, SlotGone
+from cooperbench.eval.backends.gcp.slots import Slots
+from cooperbench.eval.backends.gcp.store import Store
+
+_TRIES = 3
+"""Slots to try for one sandbox: a machine may give itself back just when it is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """What there is once somebody needs it."""
+
+    clients: Clients
+    store: Store
+    jobs: Jobs
+    slots: Slots
+
+
+class GCPBatchBackend:
+    """Sandboxes as containers on machines of Google Cloud's Batch service.
+
+    Nothing is looked for before the first sandbox is asked for. Safe to use from any thread.
+
+    Args:
+        project_id, region, machine_type, bucket_name: None for ``GOOGLE_CLOUD_PROJECT``, ``GCP_REGION``
+            (``us-central1``), ``GCP_MACHINE_TYPE`` (``n1-standard-4``), ``GCP_BUCKET`` (``cooperbench-PROJECT``).
+        more: the other settings that `config.Settings` lists, by name.
+    """
+
+    name = "gcp"
+    """As a verdict names it."""
+
+    def __init__(
+        self,
+        project_id: str | None = None,
+        region: str | None = None,
+        machine_type: str | None = None,
+        bucket_name: str | None = None,
+        **more: Any,
+    ) -> None:
+        try:
+            found = all(find_spec(f"google.cloud.{name}") for name in ("batch_v1", "storage"))
+        except ModuleNotFoundError:
+            found = False
+        if not found:
+            raise MissingExtra("backend 'gcp'", "gcp")
+        named = {
+            "project_id": project_id,
+            "region": region,
+            "machine_type": machine_type,
+            "bucket_name": bucket_name,
+        }
+        self._settings = settings({**named, **more})
+        self._lock = threading.Lock()
+        self._opened: _Open | None = None
+
+    def create_sandbox(self, image: str, timeout: int = 600, workdir: str = DEFAULT_WORKDIR) -> GCPSandbox:
+        """See `base.EvalBackend`."""
+        return self.create(SandboxSpec(image, timeout, workdir))
+
+    def create(self, spec: SandboxSpec) -> GCPSandbox:
+        """See `base.SpecBackend`."""
+        if spec.network == "host":
+            raise SandboxStartError(
+                "network 'host' is not given on gcp, where it would reach the machine's credentials; "
+                "use 'open' or 'none'"
+            )
+        opened = self._open()
+        for attempt in range(_TRIES):
+            try:
+                return GCPSandbox(opened.store, opened.slots, opened.clients.settings, spec)
+            except SlotGone:
+                if attempt + 1 == _TRIES:
+                    raise
+        raise AssertionError("not reached")
+
+    def sweep(self) -> list[str]:
+        """See `base.Sweeper`."""
+        opened = self._open()
+        return sweep.sweep(opened.jobs, opened.store)
+
+    def close(self) -> None:
+        """See `base.Closable`."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None and opened.clients.pid == os.getpid():
+            opened.slots.close()
+            opened.clients.close()
+
+    def _open(self) -> _Open:
+        with self._lock:
+            if self._opened is None or self._opened.clients.pid != os.getpid():
+                clients = connect(self._settings)
+                store = Store(clients)
+                store.make_ready()
+                jobs = Jobs(clients)
+                self._opened = _Open(clients, store, jobs, Slots(store, jobs, clients.settings))
+            return self._opened
