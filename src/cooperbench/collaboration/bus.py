@@ -1,28 +1,25 @@
-"""One trial's messages, in the harness's memory: one order for all of them, kept until read.
+"""One trial's bus, in the harness's memory: who is there, and their messages, in one order, kept until read.
 
 A message to an agent that has not started waits for it. A message nobody will ever read (an unknown agent, one
-that has finished) is refused, so that the sender knows.
+that has finished) is refused, so that the sender knows. Where unread messages wait is `inboxes.py`'s.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cooperbench.agents.base import Message
+from cooperbench.agents.base import Means, Message
+from cooperbench.collaboration.branches import Branches
+from cooperbench.collaboration.inboxes import Inboxes, MemoryInboxes, Taken
+from cooperbench.collaboration.journal import Entry, Journal
+from cooperbench.collaboration.scratchpad import Scratchpad
+from cooperbench.collaboration.tasklist import TaskList
+from cooperbench.collaboration.turns import Turns
 from cooperbench.errors import UsageError
 
-MESSAGE_LIMIT = 64 * 1024
-"""Bytes (UTF-8) one message may have."""
-
-BUDGET = 16 * 1024 * 1024
-"""Bytes one agent may send in a trial: an agent in a loop must not eat the harness's memory."""
-
-_OVERHEAD = 256
-"""What a message costs beside its text, so that empty ones are not free."""
+EVERYTHING = Means(messages=True, ask=True, tasks=True, notes=True, git=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +29,6 @@ class Posting:
     number: int
     """Its place in the trial's one order, from 1."""
     message: Message
-    broadcast: bool
 
 
 class RecipientFinishedError(UsageError):
@@ -40,169 +36,166 @@ class RecipientFinishedError(UsageError):
 
 
 class Bus:
-    """The messages of one trial. Safe to use from any thread."""
+    """What the agents of one trial share. Safe to use from any thread."""
 
-    def __init__(self, agents: Sequence[str], clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        agents: Sequence[str],
+        *,
+        means: Means = EVERYTHING,
+        inboxes: Inboxes | None = None,
+        turns: Turns | None = None,
+    ) -> None:
         """A bus for exactly these agents.
 
         Args:
-            clock: seconds since the epoch; by default a clock that never goes back.
+            means: what is switched on.
+            inboxes: where unread messages wait; by default in memory.
+            turns: in which order things happen, and by which clock; by default as they come.
         """
         self.agents = tuple(agents)
-        self._clock = clock or _steady_clock()
-        self._changed = threading.Condition()
-        self._unread: dict[str, deque[Message]] = {agent: deque() for agent in self.agents}
-        self._spent = dict.fromkeys(self.agents, 0)
+        self.means = means
+        self._record = Journal(self.agents, turns or Turns())
+        self._inboxes = inboxes or MemoryInboxes(self.agents)
         self._finished: set[str] = set()
-        self._journal: list[Posting] = []
+        self.tasks = TaskList(self._record, self._finished.__contains__)
+        self.notes = Scratchpad(self._record)
+        self.branches = Branches(self._record)
 
-    def mailbox(self, agent: str) -> BusMailbox:
-        """One agent's end.
+    # ------------------------------------------------------------------------------------------ the record
+
+    def journal(self) -> tuple[Posting, ...]:
+        """Every message so far, in order."""
+        return tuple(
+            Posting(entry.number, _message(entry)) for entry in self.timeline() if entry.kind == "message"
+        )
+
+    def timeline(self) -> tuple[Entry, ...]:
+        """Everything that was done so far, in order."""
+        return self._record.entries()
+
+    # ------------------------------------------------------------------------------------------ who is there
+
+    def finish(self, agent: str) -> None:
+        """This agent will read nothing more; whoever waits only for it stops waiting."""
+        with self._record.turn(agent, "finish"):
+            if agent not in self._finished:
+                self._finished.add(agent)
+                self._record.add(agent, "finish")
+
+    def finished(self, agent: str) -> bool:
+        """Whether this agent is done."""
+        return agent in self._finished
+
+    def present(self, asker: str) -> dict[str, bool]:
+        """Every agent, and whether it is still at work."""
+        with self._record.turn(asker, "who"):
+            return {agent: agent not in self._finished for agent in self.agents}
+
+    def known(self, agent: str) -> None:
+        """Refuse a name that is nobody's here.
 
         Raises:
             UsageError: no such agent in this trial.
         """
-        self._known(agent)
-        return BusMailbox(self, agent)
+        if agent not in self.agents:
+            raise UsageError(f"no agent {agent[:60]!r} here; there is {', '.join(self.agents)}")
 
-    def journal(self) -> tuple[Posting, ...]:
-        """Every message so far, in order."""
-        with self._changed:
-            return tuple(self._journal)
+    # ------------------------------------------------------------------------------------------ messages
 
-    def finish(self, agent: str) -> None:
-        """This agent will read nothing more; whoever waits only for it stops waiting."""
-        with self._changed:
-            self._finished.add(agent)
-            self._changed.notify_all()
-
-    def finished(self, agent: str) -> bool:
-        """Whether this agent is done."""
-        with self._changed:
-            return agent in self._finished
-
-    def post(self, sender: str, recipients: Sequence[str], text: str, broadcast: bool = False) -> None:
-        """Deliver `text` to all of `recipients`, or to none.
+    def post(self, sender: str, recipient: str, text: str) -> Message:
+        """Leave a message; what became of it.
 
         Raises:
             UsageError: unknown recipient, the sender itself, a text too long.
             RecipientFinishedError: the recipient has finished.
         """
-        size = len(text.encode("utf-8", "surrogatepass"))
-        if size > MESSAGE_LIMIT:
-            raise UsageError(f"the message has {size} bytes, {MESSAGE_LIMIT} are allowed: send less")
-        with self._changed:
+        with self._record.turn(sender, "message"):
+            self.known(recipient)
+            if recipient == sender:
+                raise UsageError("a message to yourself: name a teammate")
+            if recipient in self._finished:
+                raise RecipientFinishedError(
+                    f"{recipient} has finished and will not read it; nothing was sent"
+                )
+            self._record.admit(sender, text)
+            return self._deliver(sender, recipient, text, broadcast=False)
+
+    def broadcast(self, sender: str, text: str) -> None:
+        """Leave a message for every other agent still at work.
+
+        Raises:
+            UsageError: a text too long.
+            RecipientFinishedError: all others have finished.
+        """
+        with self._record.turn(sender, "message"):
+            recipients = [other for other in self._others(sender) if other not in self._finished]
+            if not recipients:
+                raise RecipientFinishedError("every teammate has finished; nothing was sent")
+            self._record.admit(sender, text, len(recipients))
             for recipient in recipients:
-                self._accepts(sender, recipient)
-            self._spend(sender, (size + _OVERHEAD) * len(recipients))
-            for recipient in recipients:
-                message = Message(sender, recipient, text, self._clock())
-                self._unread[recipient].append(message)
-                self._journal.append(Posting(len(self._journal) + 1, message, broadcast))
-            self._changed.notify_all()
+                self._deliver(sender, recipient, text, broadcast=True)
 
     def take(self, agent: str, wait: float) -> list[Message]:
         """This agent's unread messages; waits for the first while somebody is left who could send one."""
-        deadline = time.monotonic() + wait
-        with self._changed:
-            while not self._unread[agent] and self._may_still_come(agent):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-            messages = list(self._unread[agent])
-            self._unread[agent].clear()
-            return messages
+        return self._take(agent, wait, self._others(agent))
+
+    def take_answer(self, agent: str, question: Message, wait: float) -> Message | None:
+        """The first thing that who was asked then says to `agent` alone; everything else stays unread."""
+
+        def is_answer(message: Message) -> bool:
+            later = message.sent_at > question.sent_at
+            return message.sender == question.recipient and later and not message.broadcast
+
+        found = self._take(agent, wait, (question.recipient,), is_answer)
+        return found[0] if found else None
 
     def put_back(self, agent: str, messages: Sequence[Message]) -> None:
         """Make messages unread again that were taken but reached nobody."""
-        with self._changed:
-            self._unread[agent].extendleft(reversed(messages))
-            self._changed.notify_all()
+        with self._record.turn(agent, "put back"):
+            self._inboxes.put_back(agent, messages)
 
-    def _may_still_come(self, agent: str) -> bool:
-        return agent not in self._finished and any(
-            other != agent and other not in self._finished for other in self.agents
-        )
+    def close(self) -> None:
+        """Record what came from outside and nobody has read; the bus is not used any more."""
+        for agent in self.agents:
+            with self._record.turn(agent, "close"):
+                self._record_foreign(self._inboxes.take(agent))
+        self._inboxes.close()
 
-    def _accepts(self, sender: str, recipient: str) -> None:
-        self._known(recipient)
-        if recipient == sender:
-            raise UsageError("a message to yourself: name a teammate")
-        if recipient in self._finished:
-            raise RecipientFinishedError(f"{recipient} has finished and will not read it; nothing was sent")
+    def _deliver(self, sender: str, recipient: str, text: str, *, broadcast: bool) -> Message:
+        entry = self._record.add(sender, "message", to=recipient, text=text, broadcast=broadcast)
+        message = _message(entry)
+        self._inboxes.put(message)
+        return message
 
-    def _known(self, agent: str) -> None:
-        if agent not in self._unread:
-            raise UsageError(f"no agent {agent[:60]!r} here; there is {', '.join(self.agents)}")
+    def _take(
+        self, agent: str, wait: float, senders: Sequence[str], wanted: Callable[[Message], bool] | None = None
+    ) -> list[Message]:
+        deadline = time.monotonic() + wait
 
-    def _spend(self, sender: str, size: int) -> None:
-        if self._spent[sender] + size > BUDGET:
-            raise UsageError(
-                f"{sender} has sent all of the {BUDGET // 2**20} MiB an agent may send in a trial"
-            )
-        self._spent[sender] += size
+        def pause() -> float:
+            if agent in self._finished or self._finished.issuperset(senders):
+                return 0
+            if self._inboxes.has(agent, wanted):
+                return 0
+            return min(deadline - time.monotonic(), self._inboxes.poll)
 
+        with self._record.turn(agent, "read", pause):
+            taken = self._inboxes.take(agent, wanted)
+            self._record_foreign(taken)
+            if taken.messages:
+                self._record.add(agent, "read", messages=len(taken.messages))
+            return list(taken.messages)
 
-class BusMailbox:
-    """One agent's end of a bus: the `Mailbox` agents are given, and a little more for the relay."""
+    def _record_foreign(self, taken: Taken) -> None:
+        for message in taken.foreign:
+            details = {"to": message.recipient, "text": message.text, "broadcast": False, "outside": True}
+            self._record.add(message.sender, "message", **details)
 
-    def __init__(self, bus: Bus, agent: str) -> None:
-        self.bus = bus
-        self.agent = agent
-
-    @property
-    def teammates(self) -> tuple[str, ...]:
-        """All other agents."""
-        return tuple(other for other in self.bus.agents if other != self.agent)
-
-    def send(self, recipient: str, text: str) -> None:
-        """Leave a message; kept until read, also when the recipient has not started."""
-        self.bus.post(self.agent, (recipient,), text)
-
-    def broadcast(self, text: str) -> None:
-        """Leave a message for every teammate still at work.
-
-        Raises:
-            RecipientFinishedError: none is.
-        """
-        present = [mate for mate in self.teammates if not self.bus.finished(mate)]
-        if not present:
-            raise RecipientFinishedError("every teammate has finished; nothing was sent")
-        try:
-            self.bus.post(self.agent, present, text, broadcast=True)
-        except RecipientFinishedError:  # one finished in between
-            self.broadcast(text)
-
-    def receive(self, wait: float = 0) -> list[Message]:
-        """Take the unread messages, oldest first; waits up to `wait` seconds for the first."""
-        return self.bus.take(self.agent, wait)
-
-    def put_back(self, messages: Sequence[Message]) -> None:
-        """Make messages unread again that were taken but reached nobody."""
-        self.bus.put_back(self.agent, messages)
+    def _others(self, agent: str) -> tuple[str, ...]:
+        return tuple(other for other in self.agents if other != agent)
 
 
-class NoMailbox:
-    """What an agent gets where messages are switched off, or nobody is there to talk to."""
-
-    def send(self, recipient: str, text: str) -> None:
-        """Always refused."""
-        del text
-        raise UsageError(f"no message to {recipient}: messages are switched off in this run")
-
-    def broadcast(self, text: str) -> None:
-        """Always refused."""
-        del text
-        raise UsageError("no message to anybody: messages are switched off in this run")
-
-    def receive(self, wait: float = 0) -> list[Message]:
-        """Nothing, at once."""
-        del wait
-        return []
-
-
-def _steady_clock() -> Callable[[], float]:
-    """Seconds since the epoch that never go back, whatever happens to the host's clock."""
-    offset = time.time() - time.monotonic()
-    return lambda: offset + time.monotonic()
+def _message(entry: Entry) -> Message:
+    details = entry.details
+    return Message(entry.agent, details["to"], details["text"], entry.at, details["broadcast"])

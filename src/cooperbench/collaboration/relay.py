@@ -1,7 +1,7 @@
 """Connects one sandbox to the bus through `exec` alone: no port, no network, any backend.
 
 One thread asks the sandbox what its agent wants; one such call stays open until there is a request, brings it
-here, and the next call takes the answer along. A request that waits for a message gets a thread of its own, so it
+here, and the next call takes the answers along. A request that must be waited for gets a thread of its own, so it
 holds nobody up. Every request is served once: when a call fails, the next one repeats what was not answered, and
 what is known already is not served again.
 """
@@ -12,12 +12,13 @@ import base64
 import logging
 import threading
 from collections import deque
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 
-from cooperbench.collaboration.bus import BusMailbox
-from cooperbench.collaboration.requests import Answer, Call, read_call, serve, wait_of
-from cooperbench.errors import BackendError, SandboxLost
+from cooperbench.collaboration.branches import BUNDLE_LIMIT
+from cooperbench.collaboration.mailbox import BusMailbox
+from cooperbench.collaboration.requests import Answer, Call, Later, read_call, serve
+from cooperbench.errors import BackendError, SandboxLost, UsageError
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import Sandbox
 
@@ -26,25 +27,34 @@ COMMAND = "/usr/local/bin/coop"
 _RELAY = f"{SPOOL}/relay.sh"
 
 _IN_ARGV = 24 * 1024
-"""Bytes of an answer that travel as an argument; longer ones as a file."""
+"""Bytes of answers that travel as arguments of one call; longer ones as files."""
 _WAITING = 16
 """Requests of one sandbox that may wait at the same time."""
 _RETRIES = 5
 _PROMPT = 60
-"""Seconds a call may take that only leaves an answer."""
+"""Seconds a call may take that only leaves answers."""
 
 _log = logging.getLogger(__name__)
 
 
 @cache
-def client_files() -> dict[str, bytes]:
-    """What a sandbox needs for `coop` to work, by absolute path."""
+def _client_files() -> dict[str, bytes]:
     folder = resources.files("cooperbench.collaboration")
     return {
         COMMAND: (folder / "coop.sh").read_bytes(),
         _RELAY: (folder / "relay.sh").read_bytes(),
+        f"{SPOOL}/mcp.py": (folder / "inside" / "mcp.py").read_bytes(),
         **{f"{SPOOL}/{name}/.keep": b"" for name in ("ready", "taken", "work")},
     }
+
+
+def client_files(base: str | None = None) -> dict[str, bytes]:
+    """What a sandbox needs for `coop` to work, by absolute path.
+
+    Args:
+        base: the commit that everybody starts from, where agents may push and fetch.
+    """
+    return _client_files() | ({f"{SPOOL}/base": f"{base}\n".encode()} if base is not None else {})
 
 
 class Relay:
@@ -76,9 +86,10 @@ class Relay:
         failures = 0
         again = False
         while not self._stopped.is_set():
+            batch = _batch(answers)
+            verb = "leave" if len(answers) > len(batch) else "again" if again else "wait"
             try:
-                verb = "leave" if len(answers) > 1 else "again" if again else "wait"
-                call, whole = self._call(verb, answers[0] if answers else None)
+                call, whole = self._call(verb, batch)
             except SandboxLost:
                 return
             except BackendError as problem:
@@ -90,30 +101,35 @@ class Relay:
                 self._stopped.wait(0.1 * 2**failures)
                 continue
             failures, again = 0, not whole or (again and verb == "leave")
-            if answers and answers[0][0] in call.answered:
-                self._answered(*answers.popleft(), call)
+            self._settle(answers, call)
             for name, request in call.requests:
                 if name not in self._known:
                     self._known.add(name)
                     self._take(name, request, answers)
 
+    def _settle(self, answers: deque[tuple[str, Answer]], call: Call) -> None:
+        """Forget the answers that were left."""
+        for name, answer in list(answers):
+            if name in call.answered:
+                answers.remove((name, answer))
+                self._answered(name, answer, call)
+
     def _take(self, name: str, request: bytes, answers: deque[tuple[str, Answer]]) -> None:
         """Serve a request here, or have it wait elsewhere."""
-        answer = serve(request, self._mailbox)
-        empty = answer.code == 0 and not answer.messages
-        if not (empty and wait_of(request) > 0):
+        answer = serve(request, self._mailbox, partial(self._bundle, name))
+        if isinstance(answer, Answer):
             answers.append((name, answer))
         elif self._waiting.acquire(blocking=False):
-            threading.Thread(target=self._wait, args=(name, request), daemon=True).start()
+            threading.Thread(target=self._wait, args=(name, answer), daemon=True).start()
         else:
-            answers.append((name, Answer(1, f"coop: {_WAITING} calls are waiting for messages already")))
+            answers.append((name, Answer(1, f"coop: {_WAITING} calls are waiting already")))
 
-    def _wait(self, name: str, request: bytes) -> None:
-        answer = serve(request, self._mailbox, wait_of(request))
+    def _wait(self, name: str, later: Later) -> None:
+        answer = later.wait()
         try:
             for attempt in range(_RETRIES):
                 try:
-                    self._answered(name, answer, self._call("leave", (name, answer))[0])
+                    self._answered(name, answer, self._call("leave", [(name, answer)])[0])
                     return
                 except SandboxLost:
                     return
@@ -128,24 +144,52 @@ class Relay:
         if name in call.gone and answer.messages:
             self._mailbox.put_back(answer.messages)
 
-    def _call(self, verb: str, answer: tuple[str, Answer] | None) -> tuple[Call, bool]:
+    def _bundle(self, name: str) -> bytes:
+        """What a push brought; whatever is wrong with the files is the asker's doing."""
+        try:
+            files = shell.get_files(self._sandbox, f"{SPOOL}/work/{name}", BUNDLE_LIMIT + 1024 * 1024)
+        except SandboxLost:
+            raise
+        except BackendError as problem:
+            raise UsageError(f"the push cannot be taken: {problem}") from problem
+        return files.get("bundle", b"")
+
+    def _call(self, verb: str, answers: list[tuple[str, Answer]]) -> tuple[Call, bool]:
         """One call of ``relay.sh``: what it said, and whether it came to its end or was ended for want of requests.
 
         Raises:
             BackendError: neither.
         """
-        command = ["sh", _RELAY, verb]
-        if answer is not None:
-            command += [answer[0], self._carried(*answer)]
+        command = ["sh", _RELAY, verb, *self._carried(answers)]
         done = shell.run(self._sandbox, command, timeout=_PROMPT if verb == "leave" else self._patience)
         if not done.timed_out and done.returncode != 0:
             raise BackendError(f"relay.sh ended with {done.returncode}: {done.stderr_read()[:200].strip()}")
         return read_call(done.stdout), not done.timed_out
 
-    def _carried(self, name: str, answer: Answer) -> str:
-        content = answer.to_bytes()
-        if len(content) <= _IN_ARGV:
-            return base64.b64encode(content).decode("ascii")
-        place = f"{SPOOL}/answer.{name}"
-        shell.put_files(self._sandbox, {place: content})
-        return f"@{place}"
+    def _carried(self, answers: list[tuple[str, Answer]]) -> list[str]:
+        """Arguments that bring these answers, their files put in place before."""
+        arguments: list[str] = []
+        files: dict[str, bytes] = {}
+        for name, answer in answers:
+            content = answer.to_bytes()
+            files |= {f"{SPOOL}/work/{name}/{file}": data for file, data in answer.files.items()}
+            if len(content) <= _IN_ARGV:
+                arguments += [name, base64.b64encode(content).decode("ascii")]
+            else:
+                place = f"{SPOOL}/answer.{name}"
+                files[place] = content
+                arguments += [name, f"@{place}"]
+        shell.put_files(self._sandbox, files)
+        return arguments
+
+
+def _batch(answers: deque[tuple[str, Answer]]) -> list[tuple[str, Answer]]:
+    """As many of the first as one call carries; at least one if there is any."""
+    batch: list[tuple[str, Answer]] = []
+    size = 0
+    for name, answer in answers:
+        size += min(len(answer.to_bytes()), _IN_ARGV) + 64
+        if batch and size > _IN_ARGV:
+            break
+        batch.append((name, answer))
+    return batch

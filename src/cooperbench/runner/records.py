@@ -55,7 +55,7 @@ def conversation(postings: Iterable[Posting], features: Mapping[str, int]) -> li
             "message": posting.message.text,
             "timestamp": datetime.fromtimestamp(posting.message.sent_at, UTC).isoformat(),
             "feature_id": features.get(posting.message.sender),
-            "broadcast": posting.broadcast,
+            "broadcast": posting.message.broadcast,
         }
         for posting in postings
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cooperbench.agents.base import LIMITS_EXCEEDED, Agent, AgentResult, Assignment, Mailbox
-from cooperbench.collaboration import Bus, NoMailbox, Relay, client_files
+from cooperbench.collaboration import Bus, BusMailbox, NoMailbox, Relay, client_files
 from cooperbench.errors import AgentError, SandboxLost
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import EvalBackend, Sandbox, SandboxSpec
@@ -72,9 +72,10 @@ class Seat:
         if closed:  # while it was being made
             self.close()
             raise SandboxLost("the trial has ended")
-        if self._relayed:
-            shell.put_files(sandbox, client_files())
         self._baseline = repository.prepare(sandbox, self.assignment.workdir)
+        if self._relayed:
+            base = self._baseline.commit if self.assignment.means.git else None
+            shell.put_files(sandbox, client_files(base))
 
     def work(self) -> Work | None:
         """Let the agent work, then take its patch and end the sandbox; None when `expire` was faster.
@@ -112,7 +113,7 @@ class Seat:
         mailbox: Mailbox = NoMailbox()
         relay: Relay | None = None
         if self._bus is not None:
-            mailbox = own = self._bus.mailbox(self.agent_id)
+            mailbox = own = BusMailbox(self._bus, self.agent_id)
             relay = Relay(sandbox, own) if self._relayed else None
         if relay is not None:
             relay.start()

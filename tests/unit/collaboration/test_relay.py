@@ -3,56 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import threading
 import time
-from collections.abc import Iterator
-
 import pytest
 
-from cooperbench.collaboration import Bus, Relay, client_files
+from cooperbench.collaboration import BusMailbox, client_files
 from cooperbench.errors import BackendError
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import Completed, Sandbox
-from cooperbench.eval.backends.local import LocalBackend
-
-SHELLS = [name for name in ("sh", "bash", "busybox") if shutil.which(name)]
-
-
-@pytest.fixture(scope="module")
-def backend() -> Iterator[LocalBackend]:
-    backend = LocalBackend()
-    yield backend
-    backend.close()
-
-
-class Team:
-    """Agents in sandboxes of their own, and a bus."""
-
-    def __init__(self, backend: LocalBackend, size: int = 2) -> None:
-        self.bus = Bus([f"agent{n}" for n in range(1, size + 1)])
-        self.boxes = {name: backend.create_sandbox("host", 120) for name in self.bus.agents}
-
-    def start(self, wrap=lambda sandbox: sandbox, patience: float = 25) -> Team:
-        for name, box in self.boxes.items():
-            shell.put_files(box, client_files())
-            Relay(wrap(box), self.bus.mailbox(name), patience=patience).start()
-        return self
-
-    def coop(self, name: str, *argv: str, stdin: bytes | None = None, by: str = "sh") -> Completed:
-        command = [*(["busybox", "sh"] if by == "busybox" else [by]), "/usr/local/bin/coop", *argv]
-        return shell.run(self.boxes[name], command, stdin=stdin, timeout=60)
-
-    def end(self) -> None:
-        for box in self.boxes.values():
-            box.terminate()
-
-
-@pytest.fixture
-def team(backend: LocalBackend) -> Iterator[Team]:
-    team = Team(backend)
-    yield team
-    team.end()
+from tests.unit.collaboration.teams import SHELLS, Team
 
 
 @pytest.mark.parametrize("by", SHELLS)
@@ -83,7 +42,9 @@ def test_wrong_usage_and_refusals(team: Team, by: str) -> None:
     unknown = team.coop("agent1", "send", "agent9", "x", by=by)
     assert unknown.returncode == 1
     assert b"no agent 'agent9'" in unknown.stderr
-    assert team.coop("agent1", "--help", by=by).stdout.startswith(b"coop: talk to the other agents")
+    assert team.coop("agent1", "--help", by=by).stdout.startswith(
+        b"coop: work together with the other agents"
+    )
 
 
 def test_the_longest_message_and_one_more_byte(team: Team) -> None:
@@ -104,7 +65,7 @@ def test_waiting_does_not_hold_others_up(team: Team) -> None:
     time.sleep(0.2)
     assert team.coop("agent1", "send", "agent2", "question").returncode == 0
     assert b"question" in team.coop("agent2", "inbox", "--wait", "50").stdout
-    team.bus.mailbox("agent2").send("agent1", "answer")
+    BusMailbox(team.bus, "agent2").send("agent1", "answer")
     waiter.join(50)
     assert b"  answer\n" in waiting[0].stdout
 
@@ -132,7 +93,7 @@ def test_a_waiting_call_can_be_ended(team: Team, signal: str) -> None:
 
 def test_an_open_call_is_made_anew(team: Team) -> None:
     team.start(patience=1)
-    threading.Timer(1.5, team.bus.mailbox("agent2").send, ["agent1", "at last"]).start()
+    threading.Timer(1.5, BusMailbox(team.bus, "agent2").send, ["agent1", "at last"]).start()
     assert b"  at last\n" in team.coop("agent1", "inbox", "--wait", "50").stdout
     for n in range(8):
         time.sleep(0.2)
@@ -146,7 +107,7 @@ def test_what_a_killed_reader_would_have_got_is_kept(team: Team) -> None:
         team.boxes["agent2"], ["timeout", "-s", "KILL", "0.5", "coop", "inbox", "--wait", "60"]
     )
     assert killed.returncode != 0
-    team.bus.mailbox("agent1").send("agent2", "kept")
+    BusMailbox(team.bus, "agent1").send("agent2", "kept")
     assert b"  kept\n" in team.coop("agent2", "inbox", "--wait", "50").stdout
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cooperbench.agents.base import AgentResult, Assignment
-from cooperbench.collaboration import Bus
+from cooperbench.collaboration import Bus, BusMailbox
+from cooperbench.collaboration.turns import Turns
 from cooperbench.runner.records import agent_record, conversation, trajectory
 from cooperbench.runner.repository import Taken
 from cooperbench.runner.seat import Work
@@ -58,14 +59,14 @@ def test_a_transcript_that_is_not_json_is_kept_as_far_as_it_goes(messages: Any) 
 
 
 def test_a_conversation() -> None:
-    bus = Bus(["agent1", "agent2"], clock=lambda: 0.0)
-    bus.mailbox("agent2").send("agent1", "hello")
+    bus = Bus(["agent1", "agent2"], turns=Turns(lambda: 1.0))
+    BusMailbox(bus, "agent2").send("agent1", "hello")
     assert conversation(bus.journal(), {"agent1": 3, "agent2": 5}) == [
         {
             "from": "agent2",
             "to": "agent1",
             "message": "hello",
-            "timestamp": "1970-01-01T00:00:00+00:00",
+            "timestamp": "1970-01-01T00:00:01+00:00",
             "feature_id": 5,
             "broadcast": False,
         }

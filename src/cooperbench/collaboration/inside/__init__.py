@@ -1,0 +1,1 @@
+"""What runs inside a sandbox, on the image's own programs; the harness imports nothing of it."""
