@@ -244,7 +244,7 @@ def test_clean_leaves_nothing(cooperbench: Call) -> None:
         (["run", "--demo", "-a", "gold", "--backend", "dokcer"], "Unknown backend 'dokcer'"),
         (["run", "--demo", "-a", "gold", "--agent-config", "nowhere"], "nowhere"),
         (["run", "--demo", "-a", "gold", "-n", "../x"], "'../x'"),
-        (["run", "--demo", "-a", "gold", "--git"], "git"),
+        (["run", "--demo", "-a", "gold", "--team-no-mcp"], "mcp is a part of setting 'team'"),
         (["run", "--demo", "-a", "gold", "--redis", "redis://elsewhere:1"], "Redis"),
         (["run", "-a", "gold"], "cooperbench prepare"),
         (["eval", "-n", "nope"], "no run 'nope'"),

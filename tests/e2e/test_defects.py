@@ -64,6 +64,7 @@ def test_everything_that_makes_the_experiment_is_written_and_kept(tmp_path: Path
     assert config["selections"] == [wanted]
     for change, said in (
         ({"messaging_enabled": False}, "messaging_enabled was True, is now False"),
+        ({"git_enabled": True}, "git_enabled was False, is now True"),
         ({"timeout": 5}, "test_timeout was 600, is now 5"),
         ({"agent_timeout": 5}, "agent_timeout was 3600, is now 5"),
         ({"independent": True}, "independent was False, is now True"),

@@ -423,7 +423,7 @@ def test_judging_that_fails_is_an_error_and_no_verdict(logs: Path, monkeypatch: 
     ("options", "said"),
     [
         ({"agent": "nobody"}, "agent 'nobody' is unknown; there is gold"),
-        ({"setting": "team"}, "not part of this release"),
+        ({"setting": "team", "team_without": ["lead"]}, "there are task-list"),
         ({"setting": "duet"}, "unknown setting 'duet'"),
         ({"backend": "nowhere"}, "Unknown backend 'nowhere'"),
         ({"concurrency": 0}, "concurrency must be"),
@@ -431,7 +431,6 @@ def test_judging_that_fails_is_an_error_and_no_verdict(logs: Path, monkeypatch: 
         ({"agent_config": "/no/such/file"}, "does not exist"),
         ({"agent": "script", "agent_config": None}, "needs --agent-config"),
         ({"redis_url": "redis://elsewhere:1"}, "no Redis transport"),
-        ({"git_enabled": True}, "no shared git history"),
         ({"merge_rule": "magic"}, "unknown merge rule"),
         ({"features": [1, 1]}, "feature"),
         ({"features": [1]}, "feature"),

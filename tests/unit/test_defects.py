@@ -134,7 +134,7 @@ def test_what_makes_an_experiment() -> None:
     """IO6: what changes the trials or their verdicts; how many at once does not."""
     assert {
         "agent_framework", "model", "setting", "backend", "agent_config", "messaging_enabled", "git_enabled",
-        "agent_timeout", "test_timeout", "rules", "independent",
+        "team_without", "agent_timeout", "test_timeout", "rules", "independent",
     } <= set(DEFINING)  # fmt: skip
 
 

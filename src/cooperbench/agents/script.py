@@ -92,8 +92,9 @@ def _command(step: object, where: str) -> str:
 def _run_script(path: Path, assignment: Assignment, sandbox: Sandbox) -> AgentResult:
     place = _PROGRAM.format(assignment.agent_id)
     shell.put_files(sandbox, {place: path.read_bytes()})
+    begun = time.time()
     done = _run(sandbox, ["sh", place], assignment, assignment.timeout)
-    step = _step(f"sh {path.name}", done)
+    step = _step(f"sh {path.name}", done, begun)
     if done.timed_out:
         return AgentResult(LIMITS_EXCEEDED, 0.0, 1, messages=(step,), error=_over(assignment))
     if done.returncode != 0:
@@ -106,10 +107,10 @@ def _replay(commands: list[str], assignment: Assignment, sandbox: Sandbox) -> Ag
     deadline = time.monotonic() + assignment.timeout
     steps: list[dict[str, Any]] = []
     for command in commands:
-        left = deadline - time.monotonic()
+        left, begun = deadline - time.monotonic(), time.time()
         done = _run(sandbox, ["sh", "-c", command], assignment, left) if left > 0 else None
         if done is not None:
-            steps.append(_step(command, done))
+            steps.append(_step(command, done, begun))
         if done is None or done.timed_out:
             return AgentResult(LIMITS_EXCEEDED, 0.0, len(steps), messages=steps, error=_over(assignment))
     return AgentResult(SUBMITTED, 0.0, len(steps), messages=steps)
@@ -120,8 +121,9 @@ def _run(sandbox: Sandbox, command: list[str], assignment: Assignment, timeout: 
     return shell.run(sandbox, command, cwd=assignment.workdir, env=env, timeout=timeout)
 
 
-def _step(command: str, done: Completed) -> dict[str, Any]:
+def _step(command: str, done: Completed, begun: float) -> dict[str, Any]:
     return {
+        "timestamp": begun,
         "command": command,
         "exit_code": done.returncode,
         "stdout": done.stdout[-_KEPT:].decode("utf-8", "replace"),

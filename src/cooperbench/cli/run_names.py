@@ -21,9 +21,12 @@ def run_name(
     subset: str | None = None,
     repo: str | None = None,
     task_id: int | None = None,
+    *,
+    git: bool = False,
 ) -> str:
-    """``<setting>-<agent>[-<model>][-<subset>][-<repo>][-<task>]``, fit to be a directory's name."""
+    """``<setting>-<agent>[-git][-<model>][-<subset>][-<repo>][-<task>]``, fit to be a directory's name."""
     parts = [setting, _SHORT.get(agent, tidy(agent.rpartition(":")[2]))]
+    parts += ["git"] if git else []
     parts += [_model(model)] if model else []
     parts += [tidy(subset)] if subset else []
     parts += [tidy(repo.removesuffix("_task").replace("_", "-"))] if repo else []

@@ -10,6 +10,13 @@ from typing import Any
 from cooperbench.cli import flags, places
 
 CONCURRENCY = 20
+_TEAM_WITHOUT = {
+    "task-list": "its task list",
+    "scratchpad": "its scratchpad",
+    "mcp": "`coop mcp` for frameworks that speak MCP",
+    "auto-refresh": "messages and tasks shown between an agent's steps",
+    "protocol": "`coop ask`",
+}
 HERE = "local"
 """Where the demo runs without anybody's settings: it must work on any machine."""
 
@@ -24,7 +31,8 @@ def run_flags(parser: argparse.ArgumentParser) -> None:
         "--setting",
         default="coop",
         metavar="NAME",
-        help="coop: an agent for each feature; solo: one agent for all (default: coop)",
+        help="coop: an agent for each feature; team: the same with a lead, a task list and a scratchpad; "
+        "solo: one agent for all (default: coop)",
     )
     parser.add_argument("--force", action="store_true", help="run finished trials again")
     parser.add_argument(
@@ -33,7 +41,6 @@ def run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--agent-timeout", type=flags.seconds, metavar="SECONDS", help="wall time for each agent"
     )
-    parser.add_argument("--no-messaging", action="store_true", help="the agents of a pair cannot talk")
     parser.add_argument(
         "--max-cost", type=flags.dollars, metavar="USD", help="start no new trial once the run has cost this"
     )
@@ -43,9 +50,7 @@ def run_flags(parser: argparse.ArgumentParser) -> None:
         metavar="USD",
         help="end the agents of a trial that has cost this",
     )
-    # Earlier releases' flags: `run` says what became of them.
-    parser.add_argument("--redis", metavar="URL", help="not needed: messages travel through the harness")
-    parser.add_argument("--git", action="store_true", help="not part of this release")
+    _together_flags(parser)
     flags.selection(parser)
     _place_flags(parser)
     flags.judging(parser)
@@ -69,6 +74,26 @@ def demo_flags(parser: argparse.ArgumentParser) -> None:
     flags.judging(parser)
     flags.output(parser, progress=True)
     parser.set_defaults(action=_demo)
+
+
+def _together_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how agents work together")
+    choice = argparse.BooleanOptionalAction
+    group.add_argument("--messaging", action=choice, default=True, help="agents can talk (default: yes)")
+    group.add_argument(
+        "--git", action=choice, default=False, help="they can fetch each other's branches (default: no)"
+    )
+    for part, meaning in _TEAM_WITHOUT.items():
+        group.add_argument(
+            f"--team-no-{part}",
+            action="append_const",
+            const=part,
+            dest="team_without",
+            default=[],
+            help=f"team without {meaning}",
+        )
+    # Of earlier releases: `run` says what became of it.
+    group.add_argument("--redis", metavar="URL", help="not needed: messages travel through the harness")
 
 
 def _place_flags(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +121,7 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(f"which agent? -a NAME; there are: {', '.join(list_agents())}")
     name = args.name
     if name is None:
-        name = run_name(args.setting, args.agent, args.model, args.subset, args.repo, args.task)
+        name = run_name(args.setting, args.agent, args.model, args.subset, args.repo, args.task, git=args.git)
     return _perform(
         args,
         name,
@@ -110,9 +135,10 @@ def _run(args: argparse.Namespace) -> int:
         agent_config=args.agent_config and Path(args.agent_config),
         force=args.force,
         auto_eval=not args.no_auto_eval,
-        messaging_enabled=not args.no_messaging,
+        messaging_enabled=args.messaging,
         redis_url=args.redis,
         git_enabled=args.git,
+        team_without=args.team_without,
         dataset_dir=places.dataset_dir(args),
         max_cost=args.max_cost,
         max_trial_cost=args.max_trial_cost,

@@ -76,6 +76,11 @@ class Bus:
 
     # ------------------------------------------------------------------------------------------ who is there
 
+    def start(self, agent: str) -> None:
+        """This agent is at work from now on."""
+        with self._record.turn(agent, "start"):
+            self._record.add(agent, "start")
+
     def finish(self, agent: str) -> None:
         """This agent will read nothing more; whoever waits only for it stops waiting."""
         with self._record.turn(agent, "finish"):

@@ -13,7 +13,7 @@ patience=120           # seconds the harness may take beyond what was asked for
 branch=refs/coop/push  # what a bundle holds
 
 usage() {
-    cat <<'TEXT'
+    cat <<'END'
 coop: work together with the other agents on this task
 
 messages
@@ -45,7 +45,7 @@ git (what you push, teammates can fetch; nobody else's repository is written to)
 
 TEXT "-" reads standard input. What is switched off in this run is refused, and says so.
 Exit code: 0 done; 1 refused, the reason is printed; 2 wrong usage; 3 nothing came in time; 4 no answer at all.
-TEXT
+END
 }
 
 wrong() {
@@ -160,9 +160,10 @@ push() {
     [ "$ahead" -gt 0 ] || refuse "nothing to push: no commit since you started; git add and git commit first"
     compose push
     # A bundle's branch must be one of the repository's. No hook of it is asked.
-    git -c core.hooksPath=/dev/null update-ref $branch HEAD &&
-        git bundle create "$work/bundle" $branch "^$base" >"$work/why" 2>&1 ||
+    if ! { git -c core.hooksPath=/dev/null update-ref $branch HEAD &&
+        git bundle create "$work/bundle" $branch "^$base"; } >"$work/why" 2>&1; then
         refuse "git makes no bundle: $(tail -n 1 "$work/why")"
+    fi
     git -c core.hooksPath=/dev/null update-ref -d $branch
     size=$(($(wc -c <"$work/bundle")))
     [ "$size" -le "$bundle_limit" ] || refuse "the push has $size bytes, $bundle_limit are allowed"

@@ -31,7 +31,7 @@ class Entry:
     """Seconds since the epoch; what happens later has a later one, but for the copies of a broadcast."""
     agent: str
     kind: str
-    """`message`, `read`, `task`, `note`, `push`, `fetch` or `finish`."""
+    """`start`, `message`, `read`, `task`, `note`, `push`, `fetch` or `finish`."""
     details: Mapping[str, Any]
     """JSON-able."""
 

@@ -26,6 +26,10 @@ class TaskList:
         self._finished = finished
         self._tasks: list[Todo] = []
 
+    def all(self) -> tuple[Todo, ...]:
+        """Every task, for the record."""
+        return tuple(self._tasks)
+
     def read(self, agent: str) -> tuple[Todo, ...]:
         """Every task, in the order they were added."""
         with self._journal.turn(agent, "tasks"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from cooperbench.agents.base import Assignment
 from cooperbench.collaboration import Posting
 from cooperbench.runner.seat import Work
+from cooperbench.runner.teamwork import moment
 
 
 def agent_record(assignment: Assignment, work: Work) -> dict[str, Any]:
@@ -28,6 +28,7 @@ def agent_record(assignment: Assignment, work: Work) -> dict[str, Any]:
         "error": result.error or work.taken.problem,
         "seconds": round(work.seconds, 3),
         "left_out": list(work.taken.left_out),
+        **({"team_role": assignment.role} if assignment.role else {}),
     }
 
 
@@ -42,7 +43,7 @@ def trajectory(assignment: Assignment, work: Work, model: str | None) -> dict[st
         "status": work.result.status,
         "cost": work.result.cost,
         "steps": work.result.steps,
-        "messages": _plain(work.result.messages),
+        "messages": plain(work.result.messages),
     }
 
 
@@ -53,7 +54,7 @@ def conversation(postings: Iterable[Posting], features: Mapping[str, int]) -> li
             "from": posting.message.sender,
             "to": posting.message.recipient,
             "message": posting.message.text,
-            "timestamp": datetime.fromtimestamp(posting.message.sent_at, UTC).isoformat(),
+            "timestamp": moment(posting.message.sent_at),
             "feature_id": features.get(posting.message.sender),
             "broadcast": posting.message.broadcast,
         }
@@ -61,7 +62,7 @@ def conversation(postings: Iterable[Posting], features: Mapping[str, int]) -> li
     ]
 
 
-def _plain(messages: Any) -> list[Any]:
+def plain(messages: Any) -> list[Any]:
     """A transcript as JSON has it: a framework's objects must not cost the trial."""
     try:
         text = json.dumps(list(messages), default=repr, skipkeys=True)

@@ -72,6 +72,7 @@ def run(
     merge_rule: str = "git",
     integrity_rule: str = "report",
     independent: bool = False,
+    team_without: Sequence[str] = (),
     max_cost: float | None = None,
     max_trial_cost: float | None = None,
     progress: Progress | None = None,
@@ -89,9 +90,12 @@ def run(
         concurrency, eval_concurrency: trials and judgements at once; None for the settings', then 20 trials and
             as many judgements as suit the backend: a processor each on one machine, at most 10.
         force: run finished trials again.
-        redis_url, git_enabled: of earlier releases; only their defaults are accepted.
-        setting: ``coop`` (an agent for each feature) or ``solo`` (one for all).
+        redis_url: of earlier releases; only its default is accepted.
+        setting: ``coop`` (an agent for each feature), ``team`` (the same with a lead, a task list and a scratchpad)
+            or ``solo`` (one agent for all).
         messaging_enabled: whether agents of a trial can talk.
+        git_enabled: whether they can push and fetch each other's branches.
+        team_without: what `team` is to do without: "task-list", "scratchpad", "mcp", "auto-refresh", "protocol".
         auto_eval: judge trials as they finish.
         backend: where sandboxes come from; None for the settings', then what this machine has.
         agent_config: a file or directory for the agent.
@@ -108,7 +112,7 @@ def run(
         UsageError: something named does not exist or makes no sense. RunConflict: the name stands for another
             experiment, or another process is at work on it. KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
-    refuse_what_is_not_there(redis_url, git_enabled)
+    refuse_what_is_not_there(redis_url)
     new_agent = agent_factory(agent)
     specimen = new_agent()
     _refuse_unconfigured(agent, specimen, agent_config)
@@ -128,6 +132,8 @@ def run(
         force=force,
         auto_eval=auto_eval,
         messaging=messaging_enabled,
+        git=git_enabled,
+        team_without=tuple(team_without),
         agent_config=Path(agent_config) if agent_config is not None else None,
         agent_timeout=agent_timeout,
         max_cost=max_cost,

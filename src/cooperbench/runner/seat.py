@@ -115,6 +115,7 @@ class Seat:
         if self._bus is not None:
             mailbox = own = BusMailbox(self._bus, self.agent_id)
             relay = Relay(sandbox, own) if self._relayed else None
+            self._bus.start(self.agent_id)
         if relay is not None:
             relay.start()
         try:

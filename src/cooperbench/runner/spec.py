@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import cooperbench
+from cooperbench.agents.base import Means
 from cooperbench.dataset.model import Pair
 from cooperbench.errors import RunConflict, UsageError
 from cooperbench.eval.judging import Judging
-from cooperbench.runs import RunDirectory, differences
+from cooperbench.runner.means import means_of
+from cooperbench.runs import SETTINGS, RunDirectory, differences
 
 DEFAULT_AGENT = "mini_swe_agent_v2"
 DEFAULT_MODEL = "vertex_ai/gemini-3-flash-preview"
 REDIS = "redis://localhost:6379"
 """Earlier releases' default; accepted, and not used: messages travel through the harness."""
-SETTINGS = ("coop", "solo")
 SCHEMA = 1
 
 
@@ -46,6 +47,9 @@ class RunSpec:
     force: bool = False
     auto_eval: bool = True
     messaging: bool = True
+    git: bool = False
+    team_without: tuple[str, ...] = ()
+    """What `team` is to do without, see `means.SWITCHES`."""
     agent_config: Path | None = None
     agent_timeout: float = 3600
     max_cost: float | None = None
@@ -53,10 +57,9 @@ class RunSpec:
     max_trial_cost: float | None = None
 
     def __post_init__(self) -> None:
-        if self.setting == "team":
-            raise UsageError("setting 'team' is not part of this release; there are coop, solo")
         if self.setting not in SETTINGS:
             raise UsageError(f"unknown setting {self.setting!r}; there are {', '.join(SETTINGS)}")
+        means_of(self.setting, self.messaging, self.git, self.team_without)
         for name, number in (("concurrency", self.concurrency), ("eval_concurrency", self.eval_concurrency)):
             if type(number) is not int or number < 1:
                 raise UsageError(f"{name} must be a whole number above 0, not {number!r}")
@@ -66,13 +69,18 @@ class RunSpec:
             raise UsageError(f"agent configuration {self.agent_config} does not exist")
 
     @property
+    def means(self) -> Means:
+        """What agents have to work together with."""
+        return means_of(self.setting, self.messaging, self.git, self.team_without)
+
+    @property
     def selection(self) -> dict[str, Any]:
         """What was chosen of the dataset, as it was asked for."""
         features = list(self.features) if self.features is not None else None
         return {"subset": self.subset, "repo": self.repo, "task_id": self.task_id, "features": features}
 
 
-def refuse_what_is_not_there(redis_url: str | None, git_enabled: bool) -> None:
+def refuse_what_is_not_there(redis_url: str | None) -> None:
     """Arguments earlier releases had, and what becomes of them here.
 
     Raises:
@@ -83,8 +91,6 @@ def refuse_what_is_not_there(redis_url: str | None, git_enabled: bool) -> None:
             f"redis_url={redis_url!r}: this release has no Redis transport; leave it out, "
             f"messages travel through the harness without a server"
         )
-    if git_enabled:
-        raise UsageError("git_enabled: this release has no shared git history; leave it out")
 
 
 # ---------------------------------------------------------------------------------------------- config.json
@@ -104,7 +110,8 @@ def configuration(spec: RunSpec, backend: str, dataset: Path, pairs: Sequence[Pa
         "max_cost": spec.max_cost,
         "max_trial_cost": spec.max_trial_cost,
         "messaging_enabled": spec.messaging,
-        "git_enabled": False,
+        "git_enabled": spec.git,
+        "team_without": sorted(set(spec.team_without)),
         "test_timeout": spec.judging.timeout,
         "rules": asdict(spec.judging.rules),
         "independent": spec.judging.independent,

@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-from cooperbench.agents.base import ERROR, Agent, Assignment
+from cooperbench.agents.base import ERROR, Agent
 from cooperbench.budget import Budget
-from cooperbench.collaboration import Bus
+from cooperbench.collaboration import Bus, Posting
 from cooperbench.dataset.model import Task
 from cooperbench.errors import BackendError
 from cooperbench.eval.backends.base import EvalBackend, SandboxSpec
 from cooperbench.events import AgentFinished, Progress, TrialFinished, TrialStarted
 from cooperbench.pool import describe
+from cooperbench.runner.assignments import assignments
 from cooperbench.runner.crew import Crew
 from cooperbench.runner.records import agent_record, conversation, trajectory
 from cooperbench.runner.seat import GRACE, MARGIN, Seat, Work
 from cooperbench.runner.spec import RunSpec
 from cooperbench.runner.team import InterruptedTrialError, Team
+from cooperbench.runner.teamwork import metrics, task_log, task_records
+from cooperbench.runner.timeline import timeline
 from cooperbench.runs import SOLO, TrialDirectory
 
 
@@ -52,10 +55,10 @@ class Trial:
         self._started_at = datetime.now(UTC)
         self._begun = time.monotonic()
         self._run_id = f"{random.getrandbits(32):08x}"
-        assignments = _assignments(bench.spec, task, directory)
-        alone = len(assignments) < 2 or not bench.spec.messaging
-        self._bus = None if alone else Bus([assignment.agent_id for assignment in assignments])
-        seats = [Seat(bench.new_agent(), assignment, self._bus) for assignment in assignments]
+        assigned = assignments(bench.spec, task, directory)
+        alone = len(assigned) < 2 or not bench.spec.means.any
+        self._bus = None if alone else Bus([one.agent_id for one in assigned], means=bench.spec.means)
+        seats = [Seat(bench.new_agent(), one, self._bus) for one in assigned]
         self._team = Team(seats, bench.crew, self._agent_finished)
         self._purse = bench.budget.purse()
         self._halted = False
@@ -104,16 +107,8 @@ class Trial:
 
     def _finish(self, done: dict[Seat, Work], error: str | None) -> TrialFinished:
         solo = self._bench.spec.setting == "solo"
-        for seat, work in done.items():
-            number = SOLO if solo else seat.assignment.features[0]
-            self._directory.write_patch(number, work.taken.patch)
-            self._directory.write_trajectory(
-                number, trajectory(seat.assignment, work, self._bench.spec.model)
-            )
         postings = self._bus.journal() if self._bus is not None else ()
-        if not solo:
-            owner = {seat.agent_id: seat.assignment.features[0] for seat in self._team.seats}
-            self._directory.write_conversation(conversation(postings, owner))
+        self._keep(done, postings)
         records = {seat.agent_id: agent_record(seat.assignment, work) for seat, work in done.items()}
         costs = [work.result.cost for work in done.values()]
         cost = sum(cost for cost in costs if cost is not None) if costs and None not in costs else None
@@ -130,19 +125,41 @@ class Trial:
                 "total_cost": cost,
                 "total_steps": sum(work.result.steps for work in done.values()),
                 **({} if solo else {"messages_sent": len(postings)}),
+                **self._teamwork(),
                 "log_dir": str(self._directory.path),
                 "error": error,
             }
         )
-        return TrialFinished(
-            self._pair,
-            self._bench.spec.setting,
-            "error" if error else "done",
-            seconds,
-            cost,
-            len(postings),
-            error,
-        )
+        status: Literal["done", "error"] = "error" if error else "done"
+        setting = self._bench.spec.setting
+        return TrialFinished(self._pair, setting, status, seconds, cost, len(postings), error)
+
+    def _keep(self, done: dict[Seat, Work], postings: Sequence[Posting]) -> None:
+        """Everything that is on disk before the result."""
+        solo = self._bench.spec.setting == "solo"
+        for seat, work in done.items():
+            number = SOLO if solo else seat.assignment.features[0]
+            self._directory.write_patch(number, work.taken.patch)
+            self._directory.write_trajectory(
+                number, trajectory(seat.assignment, work, self._bench.spec.model)
+            )
+        if not solo:
+            owner = {seat.agent_id: seat.assignment.features[0] for seat in self._team.seats}
+            self._directory.write_conversation(conversation(postings, owner))
+        entries = self._bus.timeline() if self._bus is not None else ()
+        transcripts = {seat.agent_id: work.result.messages for seat, work in done.items()}
+        self._directory.write_events(timeline(entries, transcripts))
+
+    def _teamwork(self) -> dict[str, Any]:
+        """What a team's result has beside a pair's; its task list goes to disk."""
+        if self._bench.spec.setting != "team" or self._bus is None:
+            return {}
+        entries, tasks = self._bus.timeline(), self._bus.tasks.all()
+        self._directory.write_tasks(task_records(tasks), task_log(entries))
+        return {
+            "lead_agent": self._team.seats[0].assignment.lead,
+            "metrics": metrics(tasks, entries, self._bus.agents),
+        }
 
     def _head(self) -> dict[str, Any]:
         spec = self._bench.spec
@@ -159,35 +176,3 @@ class Trial:
             "image": self._task.image,
             "started_at": self._started_at.isoformat(),
         }
-
-
-def _assignments(spec: RunSpec, task: Task, directory: TrialDirectory) -> list[Assignment]:
-    pair = directory.pair
-    shares = [pair.features] if spec.setting == "solo" else [(number,) for number in pair.features]
-    names = [f"agent{number}" for number in range(1, len(shares) + 1)]
-    return [
-        Assignment(
-            agent_id=name,
-            teammates=tuple(other for other in names if other != name),
-            repo=pair.repo,
-            task_id=pair.task_id,
-            features=share,
-            pair=pair.features,
-            setting=spec.setting,
-            instructions=_instructions(task, share),
-            task_path=task.path,
-            model=spec.model,
-            config=spec.agent_config,
-            timeout=spec.agent_timeout,
-            output_dir=directory.path / name,
-        )
-        for name, share in zip(names, shares, strict=True)
-    ]
-
-
-def _instructions(task: Task, features: tuple[int, ...]) -> str:
-    """One specification as it is; several under a heading each."""
-    texts = {number: task.features[number].specification for number in features}
-    if len(texts) == 1:
-        return next(iter(texts.values()))
-    return "\n\n".join(f"## Feature {number}\n\n{text.strip()}\n" for number, text in texts.items())

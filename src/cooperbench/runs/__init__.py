@@ -4,7 +4,7 @@
 `totals` counts a run, `settings` tells whether two invocations belong to the same experiment.
 """
 
-from cooperbench.runs.directory import RunDirectory
+from cooperbench.runs.directory import SETTINGS, RunDirectory
 from cooperbench.runs.discovery import DEFAULT_LOGS, discover_runs, known_runs
 from cooperbench.runs.settings import differences
 from cooperbench.runs.totals import eval_summary, standings, summary
@@ -12,6 +12,7 @@ from cooperbench.runs.trial import SOLO, TrialDirectory, finished
 
 __all__ = [
     "DEFAULT_LOGS",
+    "SETTINGS",
     "SOLO",
     "RunDirectory",
     "TrialDirectory",

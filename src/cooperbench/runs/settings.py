@@ -13,6 +13,7 @@ DEFINING = (
     "agent_config",
     "messaging_enabled",
     "git_enabled",
+    "team_without",
     "agent_timeout",
     "test_timeout",
     "rules",

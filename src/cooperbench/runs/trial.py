@@ -7,10 +7,11 @@ file written and the first one removed.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ SOLO = 0
 
 _RESULT = "result.json"
 _VERDICT = "eval.json"
+_EVENTS = "events.jsonl"
 _UNJUDGED = "eval_error.json"
 _LOG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.log")
 _STALE = (".log", ".tmp")
@@ -96,6 +98,26 @@ class TrialDirectory:
         """What the agents said to each other; empty when nothing is on disk."""
         found = atomic.read_json(self.path / "conversation.json")
         return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+    def write_events(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Keep everything that happened, one JSON value a line."""
+        lines = (json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+        self._write(_EVENTS, "".join(lines).encode("utf-8", "replace"))
+
+    def read_events(self) -> list[dict[str, Any]]:
+        """Everything that happened; empty when nothing is on disk, without what cannot be read."""
+        found: list[dict[str, Any]] = []
+        with contextlib.suppress(OSError):
+            for line in (self.path / _EVENTS).read_bytes().splitlines():
+                with contextlib.suppress(ValueError, RecursionError):
+                    event = json.loads(line)
+                    found += [event] if isinstance(event, dict) else []
+        return found
+
+    def write_tasks(self, tasks: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]]) -> None:
+        """Keep a team's task list as it was at the end, and what was done to it."""
+        self._write_json("tasks.json", list(tasks))
+        self._write_json("task_log.json", list(log))
 
     # ---------------------------------------------------------------------------------- its judgement
 

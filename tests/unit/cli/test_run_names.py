@@ -28,3 +28,7 @@ def test_names(arguments: tuple, name: str) -> None:
 def test_any_words_make_a_name_a_directory_can_have(model: str, subset: str, repo: str) -> None:
     name = run_name("coop", "gold", model, subset, repo, 0)
     assert RunDirectory("logs", name).name == name
+
+
+def test_a_run_with_git_says_so() -> None:
+    assert run_name("coop", "claude_code", "openai/gpt-5", git=True) == "coop-cc-git-gpt-5"

@@ -108,7 +108,8 @@ def _client(size: int) -> bytes:
 
 def hostile(tmp_path: Path, script: str) -> bytes:
     """A bundle as somebody who means harm makes it."""
-    program = f"set -e\ncd {tmp_path}\n{FOUNDATION.replace(REPO, str(tmp_path / 'repo'))}\nBASE=$(git rev-parse HEAD)\n{script}"
+    foundation = FOUNDATION.replace(REPO, str(tmp_path / "repo"))
+    program = f"set -e\ncd {tmp_path}\n{foundation}\nBASE=$(git rev-parse HEAD)\n{script}"
     subprocess.run(["sh", "-c", program], check=True, capture_output=True)
     return (tmp_path / "bundle").read_bytes()
 
@@ -128,7 +129,8 @@ HOSTILE = {
     "tree=$(printf '040000 tree %s\\t..\\n' $inner | git mktree); "
     "git update-ref refs/coop/push $(GIT commit-tree $tree -p $BASE -m x); "
     "git bundle create ../bundle refs/coop/push ^$BASE",
-    "on a base nobody has": "git checkout -q --orphan other; echo y >y; git add y; GIT commit -q -m y; OTHER=$(git rev-parse HEAD); "
+    "on a base nobody has": "git checkout -q --orphan other; echo y >y; git add y; GIT commit -q -m y; "
+    "OTHER=$(git rev-parse HEAD); "
     "echo z >z; git add z; GIT commit -q -m z; git update-ref refs/coop/push HEAD; "
     "git bundle create ../bundle refs/coop/push ^$OTHER",
 }

@@ -32,7 +32,9 @@ def test_any_output_is_taken_apart(output: bytes) -> None:
     read_call(output)
 
 
-REQUESTS = b"send|send |send agent2|inbox x|inbox 99999999999|ask agent2 0|task claim|task done 9|note append|fetch|push|who"
+REQUESTS = (
+    b"send|send |send agent2|inbox x|inbox 9999999|ask agent2 0|task claim|task done 9|note append|fetch|push"
+)
 
 
 def asked(bus: Bus, agent: str, request: bytes, bundle: bytes = b"bundle") -> Answer:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cooperbench.agents.base import Means
 from cooperbench.dataset.model import Pair
 from cooperbench.errors import RunConflict, UsageError
 from cooperbench.eval.judging import Judging
+from cooperbench.runner.means import SWITCHES
 from cooperbench.runner.spec import RunSpec, configuration, joined, refuse_another_experiment
 from cooperbench.runs import RunDirectory
 
@@ -36,7 +39,9 @@ def config(pairs: list[Pair] = PAIRS, **options: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"setting": "team"}, "not part of this release"),
+        ({"setting": "tram"}, "unknown setting"),
+        ({"setting": "team", "team_without": ("lead",)}, "team_without='lead': there are task-list"),
+        ({"team_without": ("mcp",)}, "mcp is a part of setting 'team', this run's is 'coop'"),
         ({"setting": ""}, "unknown setting"),
         ({"concurrency": 0}, "concurrency"),
         ({"concurrency": True}, "concurrency"),
@@ -95,3 +100,14 @@ def test_the_difference_is_shown(tmp_path: Path) -> None:
     refuse_another_experiment(run, config(concurrency=1, subset="lite"))
     with pytest.raises(RunConflict, match=r"model was None, is now 'm'; choose another run name"):
         refuse_another_experiment(run, config(model="m"))
+
+
+def test_what_agents_have_to_work_together_with() -> None:
+    assert spec(setting="solo").means == Means()
+    assert spec().means == Means(messages=True, ask=True, mcp=True, refresh=True)
+    assert spec(messaging=False).means == Means()
+    assert spec(messaging=False, git=True).means == Means(git=True, mcp=True)
+    assert spec(setting="team", git=True).means == Means(True, True, True, True, True, True, True)
+    for part, field in SWITCHES.items():
+        means = spec(setting="team", team_without=(part,)).means
+        assert means == replace(spec(setting="team").means, **{field: False})

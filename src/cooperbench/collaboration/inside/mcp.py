@@ -1,12 +1,15 @@
 """`coop mcp`: the MCP server (JSON-RPC 2.0, one message a line, on standard input and output) inside a sandbox.
 
-It runs there by itself, on whatever Python 3 the image has: nothing is imported but the standard library. Every tool
-is one call of `coop`, its text on standard input, so there is one client of the bus and this is a way to reach it.
+It runs there by itself, on whatever Python from 3.7 the image has: nothing is imported but the standard library. Every
+tool is one call of `coop`, its text on standard input, so there is one client of the bus and this is a way to reach it.
 """
+
+from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 COOP = "coop"
 VERSIONS = ("2025-06-18", "2025-03-26", "2024-11-05")
@@ -17,100 +20,99 @@ INSTRUCTIONS = (
 TEXT = {"type": "string"}
 NUMBER = {"type": "integer", "minimum": 0}
 
-# Tool → (what it does, its parameters, those that may be left out, the call: words and {parameter}s; and which
-# parameter goes in by standard input).
+
+class Tool(NamedTuple):
+    """One call of `coop`."""
+
+    what: str
+    call: str
+    """Words of the command and {parameter}s; one that is left out leaves its word out."""
+    parameters: Dict[str, Any] = {}  # never changed
+    optional: Tuple[str, ...] = ()
+    piped: Optional[str] = None
+    """The parameter that goes in by standard input."""
+
+
+AGENT_AND_TEXT = {"agent": TEXT, "text": TEXT}
 TOOLS = {
-    "send": (
-        "Leave a message for one teammate.",
-        {"agent": TEXT, "text": TEXT},
-        (),
-        "send {agent} -",
-        "text",
-    ),
-    "broadcast": ("Leave a message for all teammates.", {"text": TEXT}, (), "broadcast -", "text"),
-    "inbox": (
-        "Read your unread messages; waits up to wait seconds for the first.",
+    "send": Tool("Leave a message for one teammate.", "send {agent} -", AGENT_AND_TEXT, piped="text"),
+    "broadcast": Tool("Leave a message for all teammates.", "broadcast -", {"text": TEXT}, piped="text"),
+    "inbox": Tool(
+        "Read your unread messages, waiting up to so many seconds (60) for the first.",
+        "inbox --wait {wait}",
         {"wait": NUMBER},
         ("wait",),
-        "inbox --wait {wait}",
-        None,
     ),
-    "ask": (
-        "Send a question to a teammate and wait up to wait seconds for the answer.",
-        {"agent": TEXT, "text": TEXT, "wait": NUMBER},
-        ("wait",),
+    "ask": Tool(
+        "Send a question to a teammate and wait up to so many seconds (60) for the answer.",
         "ask {agent} - --wait {wait}",
+        {**AGENT_AND_TEXT, "wait": NUMBER},
+        ("wait",),
         "text",
     ),
-    "who": ("Who works here, and who has finished.", {}, (), "who", None),
-    "task_list": ("The team's task list.", {}, (), "task list", None),
-    "task_add": ("Put a task on the team's list.", {"title": TEXT}, (), "task add -", "title"),
-    "task_claim": (
+    "who": Tool("Who works here, and who has finished.", "who"),
+    "task_list": Tool("The team's task list.", "task list"),
+    "task_add": Tool("Put a task on the team's list.", "task add -", {"title": TEXT}, piped="title"),
+    "task_claim": Tool(
         "Make a task yours; without a number, the first open one.",
+        "task claim {number}",
         {"number": NUMBER},
         ("number",),
-        "task claim {number}",
-        None,
     ),
-    "task_update": (
+    "task_update": Tool(
         "Say something about a task.",
-        {"number": NUMBER, "text": TEXT},
-        (),
         "task update {number} -",
-        "text",
+        {"number": NUMBER, "text": TEXT},
+        piped="text",
     ),
-    "task_done": ("Call a task done.", {"number": NUMBER}, (), "task done {number}", None),
-    "note_show": ("Read the team's scratchpad.", {}, (), "note show", None),
-    "note_append": ("Add to the team's scratchpad.", {"text": TEXT}, (), "note append -", "text"),
-    "note_replace": ("Write the team's scratchpad anew.", {"text": TEXT}, (), "note replace -", "text"),
-    "push": ("Offer the commits of the current branch to your teammates.", {}, (), "push", None),
-    "fetch": (
+    "task_done": Tool("Call a task done.", "task done {number}", {"number": NUMBER}),
+    "note_show": Tool("Read the team's scratchpad.", "note show"),
+    "note_append": Tool("Add to the team's scratchpad.", "note append -", {"text": TEXT}, piped="text"),
+    "note_replace": Tool("Write the team's scratchpad anew.", "note replace -", {"text": TEXT}, piped="text"),
+    "push": Tool("Offer the commits of the current branch to your teammates.", "push"),
+    "fetch": Tool(
         "Get what teammates pushed, as git branches team/AGENT.",
+        "fetch {agent}",
         {"agent": TEXT},
         ("agent",),
-        "fetch {agent}",
-        None,
     ),
 }
 LEFT_OUT = {"wait": "60"}
 
 
-def described(name):
+def described(name: str) -> Dict[str, Any]:
     """One tool as `tools/list` has it."""
-    text, parameters, optional, _, _ = TOOLS[name]
+    tool = TOOLS[name]
     schema = {
         "type": "object",
-        "properties": parameters,
-        "required": [parameter for parameter in parameters if parameter not in optional],
+        "properties": tool.parameters,
+        "required": [parameter for parameter in tool.parameters if parameter not in tool.optional],
         "additionalProperties": False,
     }
-    return {"name": f"coop_{name}", "description": text, "inputSchema": schema}
+    return {"name": "coop_" + name, "description": tool.what, "inputSchema": schema}
 
 
-def command(name, arguments):
+def command(name: str, arguments: Dict[str, Any]) -> Tuple[List[str], str]:
     """The call of `coop` that a tool stands for, and its standard input; ValueError where arguments are wrong."""
-    _, parameters, optional, call, piped = TOOLS[name]
-    unknown = [parameter for parameter in arguments if parameter not in parameters]
+    tool = TOOLS[name]
+    unknown = [parameter for parameter in arguments if parameter not in tool.parameters]
     if unknown:
         raise ValueError(f"unknown parameter {unknown[0]!r}")
-    values = {}
-    for parameter, schema in parameters.items():
+    values: Dict[str, Any] = {}
+    for parameter, schema in tool.parameters.items():
         value = arguments.get(parameter)
         wanted = str if schema is TEXT else int
-        if value is None and parameter in optional:
+        if value is None and parameter in tool.optional:
             value = LEFT_OUT.get(parameter)
         elif not isinstance(value, wanted) or isinstance(value, bool):
             raise ValueError(f"{parameter} must be {'text' if wanted is str else 'a whole number'}")
         values[parameter] = value
-    words = [COOP]
-    for word in call.split():
-        value = values[word[1:-1]] if word[0] == "{" else word
-        if value is not None:
-            words.append(str(value))
-    return words, (values[piped] if piped else "")
+    words = [values[word[1:-1]] if word[0] == "{" else word for word in tool.call.split()]
+    text = values[tool.piped] if tool.piped is not None else ""
+    return [COOP, *(str(word) for word in words if word is not None)], text
 
 
-def called(name, arguments):
+def called(name: str, arguments: Dict[str, Any]) -> Dict[str, Any]:
     """What came of a call, as `tools/call` has it: a refusal is an answer that the model is to see."""
     try:
         words, text = command(name, arguments)
@@ -127,7 +129,7 @@ def called(name, arguments):
     return {"content": [{"type": "text", "text": said.rstrip("\n")}], "isError": failed}
 
 
-def answered(method, parameters):
+def answered(method: str, parameters: Dict[str, Any]) -> Dict[str, Any]:
     """The result of a request; LookupError where there is no such thing."""
     if method == "initialize":
         asked = parameters.get("protocolVersion")
@@ -150,7 +152,7 @@ def answered(method, parameters):
     raise LookupError(f"no method {method!r}")
 
 
-def reply(line):
+def reply(line: bytes) -> Optional[Dict[str, Any]]:
     """The answer to one line; None where none is due."""
     try:
         message = json.loads(line)
@@ -170,7 +172,7 @@ def reply(line):
     return {"jsonrpc": "2.0", "id": message["id"], "result": result}
 
 
-def main():
+def main() -> None:
     """Serve until standard input ends."""
     for line in sys.stdin.buffer:
         answer = reply(line) if line.strip() else None
