@@ -98,6 +98,10 @@ git config diff.external /bin/false
 git config alias.apply '!false'
 git config merge.evil.driver false
 echo '.husky/' >>.git/info/exclude
+# The index as old as the files: git does not trust what it noted of them, and compares contents, through filters.
+touch -d @1700000000 *.txt *.py tests/*
+git update-index --refresh
+touch -d @1700000000 .git/index
 """
     dataset = lay_out(tmp_path / "husky", project, extra)
     code = b"\nimport os\nassert not os.path.exists('/tmp/hooks'), open('/tmp/hooks').read()\n"
@@ -105,7 +109,7 @@ echo '.husky/' >>.git/info/exclude
     patches = {1: project.patch({**with_code(code), **attributes}), 2: project.gold(2)}
     verdict = judged(patches, dataset=dataset).verdict
     assert verdict.merge.status == "clean"
-    assert verdict.results[1].passed or "filter" in verdict.results[1].test_output, verdict
+    assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
 
 
 def test_later_history_and_branches_of_the_image_do_not_matter(

@@ -20,16 +20,16 @@ restore_tree() { # TREE PATCH
     [ ! -e "$git_directory/index.lock" ] || rm -f "$git_directory/index.lock"
     if [ "$order" -gt 1 ]; then
         [ ! -f "$home/config" ] || cp "$home/config" "$git_directory/config"
-        # Attributes that a patch brought must not call up a filter of the image's while we undo the patch.
-        ! grep -q gitattributes "$home/merged.patch" || cp "$G/info/attributes" "$git_directory/info/attributes"
     fi
+    # Attributes that a patch brings, in the tree or only in the index, must not call up a filter of the image's.
+    ! grep -q gitattributes "$home/merged.patch" "$2" || cp "$G/info/attributes" "$git_directory/info/attributes"
     if [ -s "$home/untracked" ] && grep -q '^new file mode' "$2"; then
         # What is in the index and not in the base, `reset` removes.
         GIT_ALTERNATE_OBJECT_DIRECTORIES=$G/objects in_repository read-tree --reset "$1" >/dev/null 2>&1
     fi
     in_repository reset -q --hard "$base" >/dev/null 2>&1 || return 1
-    [ "$order" -gt 1 ] || return 0
     restore_attributes
+    [ "$order" -gt 1 ] || return 0
     set --
     while IFS= read -r line; do
         case $line in
