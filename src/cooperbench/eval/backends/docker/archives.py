@@ -57,7 +57,7 @@ def get(sandbox: DockerSandbox, directory: str, limit: int) -> bytes:
         if isinstance(problem, Refused) and (
             problem.status in (400, 404) or "not a directory" in problem.said
         ):
-            raise BackendError(f"no such directory in the sandbox: {directory}") from problem
+            raise BackendError(f"no such directory in the sandbox: {directory} ({problem.said})") from problem
         raise
     except tarfile.TarError as problem:
         sandbox.raise_if_lost()
