@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -12,8 +13,12 @@ import pytest
 from cooperbench.eval import backends
 from cooperbench.eval.backends.base import Closable, EvalBackend, Sandbox
 from cooperbench.eval.backends.checks import ConfiguredImage
+from cooperbench.eval.backends.modal import credentials
 from tests.contract.foreign import ExecOnlyBackend
 from tests.docker import engines
+from tests.modal import cloud as modal_cloud
+
+LIVE_IMAGE = "MODAL_LIVE_IMAGE"
 
 
 @contextlib.contextmanager
@@ -28,6 +33,25 @@ def local() -> Iterator[EvalBackend]:
 def exec_only() -> Iterator[EvalBackend]:
     with local() as sound:
         yield ExecOnlyBackend(sound)
+
+
+@contextlib.contextmanager
+def modal() -> Iterator[EvalBackend]:
+    with modal_cloud.cloud() as cloud, modal_cloud.backend(cloud, network="none") as backend:
+        yield backend
+
+
+@contextlib.contextmanager
+def modal_live() -> Iterator[EvalBackend]:
+    """Modal itself, with the credentials of whoever runs this."""
+    if credentials.found() is None or LIVE_IMAGE not in os.environ:
+        pytest.skip(
+            f"needs credentials for Modal, and {LIVE_IMAGE}: an image with a shell, git and coreutils"
+        )
+    backend = backends.get_backend("modal")
+    yield backend
+    if isinstance(backend, Closable):
+        backend.close()
 
 
 @dataclass(frozen=True)
@@ -46,6 +70,7 @@ CANDIDATES = {
     "local": Candidate(local, "host"),
     "exec-only": Candidate(exec_only, "host"),
     "docker": Candidate(engines.docker, engines.IMAGE, kill=engines.kill, configured=engines.CONFIGURED),
+    "modal": Candidate(modal, modal_cloud.IMAGE, kill=modal_cloud.kill, configured=modal_cloud.CONFIGURED),
     "podman": Candidate(engines.podman, engines.IMAGE, kill=engines.kill, configured=engines.CONFIGURED),
 }
 
@@ -58,9 +83,15 @@ class Held:
     candidate: Candidate
 
 
-@pytest.fixture(scope="session", params=CANDIDATES, name="held")
+LIVE = {"modal-live": Candidate(modal_live, os.environ.get(LIVE_IMAGE, ""))}
+"""Held to it only where asked for by ``-m live``: they cost money, and whether they answer is not up to us."""
+
+PARAMETERS = [*CANDIDATES, *(pytest.param(name, marks=pytest.mark.live) for name in LIVE)]
+
+
+@pytest.fixture(scope="session", params=PARAMETERS, name="held")
 def _held(request: pytest.FixtureRequest) -> Iterator[Held]:
-    candidate = CANDIDATES[request.param]
+    candidate = {**CANDIDATES, **LIVE}[request.param]
     with candidate.open() as backend:
         yield Held(backend, candidate)
 

@@ -215,7 +215,7 @@ def test_hygiene(sandbox: DockerSandbox, backend: DockerBackend) -> None:
     assert facts["Mounts"] == []
     labels = facts["Config"]["Labels"]
     assert labels["io.cooperbench.product"] == "cooperbench"
-    assert str(os.getpid()) in labels["io.cooperbench.owner"].split()
+    assert str(os.getpid()) in labels["io.cooperbench.owner"].split("_")
     assert int(labels["io.cooperbench.expiry"]) > time.time()
     assert sandbox.exec("sh", "-c", "ls /sys/class/net").stdout == b"lo\n"
     assert (

@@ -6,6 +6,7 @@ What this release has runs as documented; what it does not have yet is one clear
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from cooperbench.errors import UsageError
 from cooperbench.eval import backends
 from cooperbench.eval.backends.base import EvalBackend, ExecResult, Sandbox, SpecBackend
 from cooperbench.eval.backends.gcp import GCPBatchBackend
-
-LATER = ["modal"]
+from tests.loopback.modal import Cloud
+from tests.modal import cloud as modal_cloud
 
 
 @pytest.fixture(name="agents")
@@ -43,43 +44,14 @@ def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
 # -------------------------------------------------------------------------------------------- not here yet
 
 
-@pytest.mark.parametrize("name", LATER)
-def test_getting_a_later_backend(name: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        backends.get_backend(name)
-    assert one_line(caught).startswith(f"Unknown backend '{name}'")
-
-
-@pytest.mark.parametrize("name", LATER)
-@pytest.mark.usefixtures("agents")
-def test_running_on_a_later_backend(name: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        run(run_name=f"{name}_run", subset="lite", backend=name, concurrency=5)
-    assert one_line(caught).startswith(f"Unknown backend '{name}'")
-
-
-@pytest.mark.parametrize("name", LATER)
-@pytest.mark.usefixtures("agents")
-def test_judging_on_a_later_backend(name: str) -> None:
-    run(run_name="my_experiment", subset="lite", backend="local", auto_eval=False)
-    with pytest.raises(UsageError) as caught:
-        evaluate(run_name="my_experiment", backend=name, concurrency=100)
-    assert one_line(caught).startswith(f"Unknown backend '{name}'")
-
-
-@pytest.mark.parametrize("name", LATER)
 @pytest.mark.usefixtures("project")
-def test_testing_a_patch_on_a_later_backend(name: str) -> None:
+def test_the_documented_default_agent_is_not_here_yet() -> None:
     with pytest.raises(UsageError) as caught:
-        run_patch_test(
-            repo_name="llama_index_task",
-            task_id=1,
-            feature_id=1,
-            agent_patch="path/to/patch",
-            timeout=1200,
-            backend=name,
-        )
-    assert one_line(caught).startswith(f"Unknown backend '{name}'")
+        run(run_name="x", subset="lite", backend="local")
+    assert "mini_swe_agent" in one_line(caught)
+
+
+# -------------------------------------------------------------------------------------------- here
 
 
 def test_configuring_gcp() -> None:
@@ -89,16 +61,6 @@ def test_configuring_gcp() -> None:
         machine_type="n1-standard-4",
     )
     assert isinstance(backend, SpecBackend)
-
-
-@pytest.mark.usefixtures("project")
-def test_the_documented_default_agent_is_not_here_yet() -> None:
-    with pytest.raises(UsageError) as caught:
-        run(run_name="x", subset="lite", backend="local")
-    assert "mini_swe_agent" in one_line(caught)
-
-
-# -------------------------------------------------------------------------------------------- here
 
 
 @pytest.mark.usefixtures("project")
@@ -141,6 +103,68 @@ def test_testing_a_patch_named_by_its_path() -> None:
     )
     assert (result["passed"], result["error"]) == (True, None)
     assert result["tests_passed"] == result["tests_total"] > 0
+
+
+# -------------------------------------------------------------------------------------------- modal
+
+
+@pytest.fixture(name="account")
+def _account(agents: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Modal, on loopback, as the environment and the settings have it."""
+    (agents / "cooperbench.toml").write_text(
+        f'[backends.modal]\nhost_image = "{modal_cloud.IMAGE}"\ncreates_per_second = 0\n'
+    )
+    with modal_cloud.cloud() as cloud:
+        for name, value in cloud.environment.items():
+            monkeypatch.setenv(name, value)
+        yield cloud
+
+
+@pytest.mark.usefixtures("project")
+def test_modal_without_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODAL_CONFIG_PATH", "/nonexistent/modal.toml")
+    monkeypatch.delenv("MODAL_TOKEN_ID", raising=False)
+    with pytest.raises(UsageError) as caught:
+        backends.get_backend("modal")
+    assert one_line(caught) == (
+        "backend 'modal' needs an account's credentials: "
+        "run `modal token new`, or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET"
+    )
+
+
+@pytest.mark.usefixtures("account")
+def test_modal_is_the_default_where_there_is_an_account() -> None:
+    assert backends.default_backend() == ("modal", "MODAL_TOKEN_ID is set")
+
+
+def test_modal_runs_judges_and_tests_patches(account: Cloud) -> None:
+    ran = run(run_name="modal_run", subset="lite", backend="modal")
+    assert (ran["total_tasks"], ran["pass_rate"]) == (1, 1.0)
+    judged = evaluate(run_name="modal_run", backend="modal")
+    assert (judged["total_runs"], judged["passed"]) == (1, 1)
+    result = run_patch_test(
+        repo_name="llama_index_task",
+        task_id=1,
+        feature_id=1,
+        agent_patch="path/to/patch",
+        timeout=1200,  # 20 minutes
+        backend="modal",
+    )
+    assert (result["passed"], result["error"]) == (True, None)
+    assert account.alive == [], "nothing is left running"
+
+
+def test_a_sandbox_of_modals(account: Cloud) -> None:
+    backend = backends.get_backend("modal")
+    sandbox = backend.create_sandbox(image=modal_cloud.IMAGE, timeout=600, workdir="/workspace")
+    try:
+        result = sandbox.exec("sh", "-c", "python3 --version")
+        assert (result.returncode, result.stderr_read()) == (0, "")
+        assert result.stdout_read().startswith("Python 3")
+        assert sandbox.exec("git", "apply", "agent.patch").returncode != 0, "there is no such patch"
+    finally:
+        sandbox.terminate()
+    assert account.alive == []
 
 
 # -------------------------------------------------------------------------------------------- one's own

@@ -1,0 +1,1 @@
+"""Servers that speak vendors' protocols on loopback and really execute, one package for each vendor."""

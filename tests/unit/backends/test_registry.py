@@ -68,14 +68,6 @@ def test_unknown_name_says_which_exist() -> None:
     assert "local" in text
 
 
-@pytest.mark.parametrize("name", ["modal"])
-def test_documented_name_without_backend(name: str) -> None:
-    text = refused(name)
-    assert text.startswith(f"Unknown backend '{name}'")
-    assert f"this release has no {name} backend yet" in text
-    assert "local" in text
-
-
 @pytest.mark.parametrize("name", [None, 3, b"local", ["local"]])
 def test_name_that_is_no_string(name: object) -> None:
     with pytest.raises(UsageError, match="Unknown backend"):
@@ -89,7 +81,7 @@ def test_errors_are_value_errors_too() -> None:
 
 def test_list_names_built_in_first() -> None:
     backends.register_backend("a-mine", Mine)
-    assert backends.list_backends()[:2] == ("docker", "local")
+    assert backends.list_backends()[:3] == ("modal", "docker", "local")
     assert "a-mine" in backends.list_backends()
     assert "a-mine" in refused("nope")
 
@@ -226,9 +218,17 @@ def table(probe: str) -> dict[str, _BuiltIn]:
     }
 
 
-def test_default_without_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_default_without_account_and_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    assert backends.default_backend() == ("local", "no Docker engine")
+    monkeypatch.setenv("MODAL_CONFIG_PATH", f"{tmp_path}/none.toml")
+    monkeypatch.delenv("MODAL_TOKEN_ID", raising=False)
+    assert backends.default_backend() == ("local", "no credentials for Modal; no Docker engine")
+
+
+def test_default_with_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODAL_TOKEN_ID", "ak-1")
+    monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-1")
+    assert backends.default_backend() == ("modal", "MODAL_TOKEN_ID is set")
 
 
 def test_default_is_the_first_that_is_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,7 @@ def test_default_where_nothing_is_fit(monkeypatch: pytest.MonkeyPatch) -> None:
         backends.default_backend()
 
 
-def test_one_row_makes_a_planned_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_row_makes_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "_BUILT_IN", table("fit"))
     assert isinstance(backends.get_backend("docker"), Mine)
 

@@ -20,11 +20,19 @@ def script(name: str) -> str:
 
 
 def limited(shell: list[str], marker: Path, seconds: int, *argv: str) -> subprocess.CompletedProcess[bytes]:
-    limit = [*shell, "-c", script("limit.sh"), "limit", str(seconds), str(marker), f"T_{os.urandom(6).hex()}"]
+    limit = [
+        *shell,
+        "-c",
+        script("hunt.sh") + script("limit.sh"),
+        "limit",
+        str(seconds),
+        str(marker),
+        f"T_{os.urandom(6).hex()}",
+    ]
     return subprocess.run([*limit, *argv], capture_output=True, stdin=subprocess.DEVNULL, check=False)
 
 
-@pytest.mark.parametrize("name", ["limit.sh", "receive.sh", "send.sh"])
+@pytest.mark.parametrize("name", ["hunt.sh", "limit.sh", "receive.sh", "send.sh"])
 def test_shellcheck(name: str) -> None:
     beside = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     program = shutil.which("shellcheck", path=beside)

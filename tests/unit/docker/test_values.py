@@ -55,15 +55,15 @@ def test_what_a_dead_process_owned_is() -> None:
 
 
 def test_a_process_id_used_again_is_another_process() -> None:
-    machine, pid, started = owner.labels({}, 600)[owner.OWNER].split()
+    machine, pid, started = owner.labels({}, 600)[owner.OWNER].split("_")
     assert pid == str(os.getpid())
-    label = f"{machine} {pid} {int(started) + 1}"
+    label = f"{machine}_{pid}_{int(started) + 1}"
     assert owner.left_behind({owner.PRODUCT: "cooperbench", owner.OWNER: label, owner.EXPIRY: "9999999999"})
 
 
 @pytest.mark.parametrize(("expiry", "left"), [("9999999999", False), ("1000000000", True), ("", True)])
 def test_of_another_machine_only_the_expiry_is_known(expiry: str, left: bool) -> None:
-    labels = {owner.PRODUCT: "cooperbench", owner.OWNER: "elsewhere/1 5 5", owner.EXPIRY: expiry}
+    labels = {owner.PRODUCT: "cooperbench", owner.OWNER: "elsewhere_5_5", owner.EXPIRY: expiry}
     assert owner.left_behind(labels) is left
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cooperbench.errors import SandboxStartError
+from cooperbench.eval.backends import building
 from cooperbench.eval.backends.base import Completed, Recipe
-from cooperbench.eval.backends.local import recipes
 
 
 @pytest.fixture(name="recipe")
@@ -28,13 +28,13 @@ def test_the_key_is_of_content(recipe: Recipe, tmp_path_factory: pytest.TempPath
     (elsewhere / "link").symlink_to("sub")
     (elsewhere / "sub" / "file").write_bytes(b"\0")
     (elsewhere / "build.sh").write_text("true\n")
-    assert recipes.key("sha256:1", recipe) == recipes.key("sha256:1", Recipe("host", elsewhere, "build.sh"))
+    assert building.key("sha256:1", recipe) == building.key("sha256:1", Recipe("host", elsewhere, "build.sh"))
 
 
 def test_every_ingredient_matters(recipe: Recipe) -> None:
-    keys = [recipes.key("sha256:1", recipe), recipes.key("sha256:2", recipe)]
-    keys.append(recipes.key("sha256:1", Recipe("host", recipe.context, "other.sh")))
-    keys.append(recipes.key("sha256:1", Recipe("host", recipe.context, "build.sh", "open")))
+    keys = [building.key("sha256:1", recipe), building.key("sha256:2", recipe)]
+    keys.append(building.key("sha256:1", Recipe("host", recipe.context, "other.sh")))
+    keys.append(building.key("sha256:1", Recipe("host", recipe.context, "build.sh", "open")))
     for change in (
         lambda: (recipe.context / "sub" / "file").write_bytes(b"\1"),
         lambda: (recipe.context / "sub" / "file").chmod(0o755),
@@ -43,20 +43,20 @@ def test_every_ingredient_matters(recipe: Recipe) -> None:
         lambda: ((recipe.context / "link").unlink(), (recipe.context / "link").symlink_to("new")),
     ):
         change()
-        keys.append(recipes.key("sha256:1", recipe))
+        keys.append(building.key("sha256:1", recipe))
     assert len(set(keys)) == len(keys)
 
 
 def test_what_does_not_matter(recipe: Recipe) -> None:
-    before = recipes.key("sha256:1", recipe)
+    before = building.key("sha256:1", recipe)
     (recipe.context / "__pycache__").mkdir()
     (recipe.context / "__pycache__" / "x.pyc").touch()
     (recipe.context / "sub" / "file").chmod(0o600)
-    assert recipes.key("sha256:1", recipe) == before
+    assert building.key("sha256:1", recipe) == before
 
 
 def test_the_context_as_a_tar(recipe: Recipe) -> None:
-    with tarfile.open(fileobj=io.BytesIO(recipes._archive(recipe))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(building.archive(recipe))) as tar:
         assert tar.getnames() == ["build.sh", "link", "sub/file"]
         assert tar.getmember("link").linkname == "sub"
 
@@ -66,7 +66,7 @@ def test_a_context_of_odd_things_is_refused(recipe: Recipe) -> None:
 
     os.mkfifo(recipe.context / "fifo")
     with pytest.raises(SandboxStartError, match="neither a file nor a link"):
-        recipes.key("sha256:1", recipe)
+        building.key("sha256:1", recipe)
 
 
 def test_what_is_left_out_is_neither_sent_nor_a_reason_to_build(tmp_path: Path) -> None:
@@ -77,11 +77,11 @@ def test_what_is_left_out_is_neither_sent_nor_a_reason_to_build(tmp_path: Path) 
     (tmp_path / "repo" / "feature1").mkdir(parents=True)
     (tmp_path / "repo" / "feature1" / "code").write_text("mine")
     recipe = Recipe("host", tmp_path, "build.sh", without=("feature[0-9]*", "combined.patch"))
-    before = recipes.key("sha256:1", recipe)
+    before = building.key("sha256:1", recipe)
     (tmp_path / "feature1" / "feature.patch").write_text("another answer")
-    assert recipes.key("sha256:1", recipe) == before
+    assert building.key("sha256:1", recipe) == before
     (tmp_path / "repo" / "feature1" / "code").write_text("other")
-    assert recipes.key("sha256:1", recipe) != before
+    assert building.key("sha256:1", recipe) != before
 
 
 @pytest.mark.parametrize(
@@ -92,5 +92,5 @@ def test_what_a_failing_recipe_said_is_told_once(
     recipe: Recipe, caplog: pytest.LogCaptureFixture, said: bytes, told: str, warned: bool
 ) -> None:
     with pytest.raises(SandboxStartError, match=f"ended with exit code 3: {told}$"):
-        recipes._complain("image", recipe, Completed(3, stderr=said))
+        building.complain("image", recipe, Completed(3, stderr=said))
     assert bool(caplog.records) == warned

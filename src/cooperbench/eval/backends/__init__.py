@@ -48,6 +48,11 @@ class _BuiltIn:
 
 # The order is the order of preference for the default.
 _BUILT_IN: dict[str, _BuiltIn] = {
+    "modal": _BuiltIn(
+        "cooperbench.eval.backends.modal:ModalBackend",
+        "modal",
+        "cooperbench.eval.backends.modal.probe:fit_by_default",
+    ),
     "docker": _BuiltIn(
         "cooperbench.eval.backends.docker:DockerBackend",
         "docker",
@@ -57,9 +62,6 @@ _BUILT_IN: dict[str, _BuiltIn] = {
     # After one that is always fit: only for who asks for it.
     "gcp": _BuiltIn("cooperbench.eval.backends.gcp:GCPBatchBackend", "gcp"),
 }
-
-_PLANNED = frozenset({"modal"})
-"""Documented names whose backends this release does not have; a row in the table above takes precedence."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
@@ -79,10 +81,6 @@ def get_backend(name: str) -> EvalBackend:
         return _made(name, _registered[name])
     if name in _BUILT_IN:
         return _made(name, _load_built_in(name, _BUILT_IN[name]))
-    if name in _PLANNED:
-        raise UsageError(
-            f"Unknown backend {name!r}: this release has no {name} backend yet; {_what_exists()}"
-        )
     if (entry := _entry_points().get(name)) is not None:
         return _made(name, _load(entry.value, f"entry point {name!r} ({entry.value})"))
     if ":" in name:
@@ -103,7 +101,7 @@ def register_backend(name: str, factory: Callable[[], EvalBackend], *, override:
         raise UsageError(
             f"backend {name!r} cannot be registered: give a class or function, not {_kind(factory)}"
         )
-    if (name in _BUILT_IN or name in _PLANNED) and not override:
+    if name in _BUILT_IN and not override:
         raise UsageError(f"backend {name!r} is cooperbench's own: choose another name, or pass override=True")
     _registered[name] = factory
 

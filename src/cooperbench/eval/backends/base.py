@@ -130,6 +130,16 @@ class Recipe:
     no reason to build anew when they change."""
 
 
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a sandbox costs while it lives, as far as that can be said beforehand: an estimate."""
+
+    hourly: float
+    """US dollars."""
+    source: str
+    """Where the figure is from, for people: whose prices, of when, for how much of a machine."""
+
+
 # ---------------------------------------------------------------------------------------------- optional fast roads
 
 
@@ -274,6 +284,24 @@ class Telling(Protocol):
 
     def tell_by(self, listener: Listener) -> None:
         """From now on tell this listener, from whichever thread it happens in."""
+        ...
+
+
+@runtime_checkable
+class MeteredSandbox(Protocol):
+    """A sandbox whose vendor says what it has cost."""
+
+    def cost(self) -> float | None:
+        """US dollars so far, by the vendor's own reckoning; None while the vendor has none. Also after its end."""
+        ...
+
+
+@runtime_checkable
+class PricedBackend(Protocol):
+    """A backend whose sandboxes cost money."""
+
+    def price(self) -> Price:
+        """Of one sandbox, by list price."""
         ...
 
 

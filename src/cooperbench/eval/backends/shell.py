@@ -116,7 +116,15 @@ def _run_limited(sandbox: Sandbox, command: list[str], timeout: float) -> Comple
     token = secrets.token_hex(8)
     marker = f"{_TEMPORARY}/{token}"
     seconds = str(max(1, math.ceil(timeout)))
-    limit = ["sh", "-c", _script("limit.sh"), "limit", seconds, marker, f"COOPERBENCH_LIMIT_{token}"]
+    limit = [
+        "sh",
+        "-c",
+        _script("hunt.sh") + _script("limit.sh"),
+        "limit",
+        seconds,
+        marker,
+        f"COOPERBENCH_LIMIT_{token}",
+    ]
     done = _exec(sandbox, [*limit, *_plainly_named(command)])
     # The exit code alone proves nothing, any program may exit 124; the marker is not in the command's hands.
     timed_out = done.returncode == TIMED_OUT and _exec(sandbox, ["rm", marker]).returncode == 0
@@ -176,7 +184,7 @@ def get_files(sandbox: Sandbox, directory: str, limit: int = 64 * 1024 * 1024) -
         if not isinstance(archive, bytes):
             raise BackendError(f"the backend gave a {kind(archive)} as the archive of {directory}")
     else:
-        archive = decompress(_download(sandbox, directory, limit), limit)
+        archive = decompress(download(sandbox, directory, limit), limit)
     return unpack(archive, limit) if archive else {}
 
 
@@ -192,10 +200,10 @@ def _upload(sandbox: Sandbox, archive: bytes) -> None:
             raise BackendError(f"putting files into the sandbox failed: {_shown(answer)}")
 
 
-def _download(sandbox: Sandbox, directory: str, limit: int) -> bytes:
-    """The compressed archive of `directory`'s files, fetched piece by piece."""
+def download(sandbox: Sandbox, directory: str, limit: int, chunk: int = _DOWNLOAD) -> bytes:
+    """The compressed archive of `directory`'s files, fetched `chunk` bytes a call."""
     spool = f"{_TEMPORARY}/{secrets.token_hex(8)}"
-    fixed = (str(_DOWNLOAD), directory, str(limit), str(MAX_FILES))
+    fixed = (str(chunk), directory, str(limit), str(MAX_FILES))
     packed = b""
     while True:
         offset = str(len(packed))

@@ -78,22 +78,43 @@ class LocalSandbox:
         stdin: bytes | None = None,
     ) -> Completed:
         """Run one program; see `base.CommandSandbox`."""
-        order = _order(argv, {**self._life.env, **(env or {})}, cwd or self._life.workdir, timeout)
         with self._alive():
             until = self._until(timeout)
-            pipes, theirs = command.open_pipes(stdin is not None)
+            pipes = self.start(argv, timeout=timeout, env=env, cwd=cwd, stdin=stdin is not None)
             try:
-                with wire.closing(theirs):
-                    self._send(order, theirs)
-                done = command.Conversation(pipes, self._life.handle, stdin or b"", self._life.output).listen(
-                    until
-                )
+                conversation = command.Conversation(pipes, self._life.handle, stdin or b"", self._life.output)
+                done = conversation.listen(until)
             finally:
                 pipes.close()
             if done is None:
                 self._lost()
         assert done is not None
         return done
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        stdin: bool = False,
+    ) -> command.Pipes:
+        """Begin one program and hand over its pipes, for whoever wants its output as it comes.
+
+        The status pipe gives one `agent.STATUS` record when it has ended; its end without one is the sandbox's. The
+        caller closes the pipes.
+        """
+        order = _order(argv, {**self._life.env, **(env or {})}, cwd or self._life.workdir, timeout)
+        with self._alive():
+            pipes, theirs = command.open_pipes(stdin)
+            try:
+                with wire.closing(theirs):
+                    self._send(order, theirs)
+            except BaseException:
+                pipes.close()
+                raise
+        return pipes
 
     def put_archive(self, directory: str, archive: bytes) -> None:
         """Unpack an uncompressed tar; see `base.ArchiveSandbox`."""
