@@ -16,6 +16,7 @@ from cooperbench.eval.backends.checks import ConfiguredImage
 from cooperbench.eval.backends.modal import credentials
 from tests.contract.foreign import ExecOnlyBackend
 from tests.docker import engines
+from tests.gcp import clouds
 from tests.modal import cloud as modal_cloud
 
 LIVE_IMAGE = "MODAL_LIVE_IMAGE"
@@ -72,6 +73,7 @@ CANDIDATES = {
     "docker": Candidate(engines.docker, engines.IMAGE, kill=engines.kill, configured=engines.CONFIGURED),
     "modal": Candidate(modal, modal_cloud.IMAGE, kill=modal_cloud.kill, configured=modal_cloud.CONFIGURED),
     "podman": Candidate(engines.podman, engines.IMAGE, kill=engines.kill, configured=engines.CONFIGURED),
+    "gcp": Candidate(clouds.gcp, clouds.IMAGE, kill=clouds.kill, configured=clouds.CONFIGURED),
 }
 
 

@@ -1,7 +1,8 @@
 """Who may do what: tokens handed out for a service account's signed assertion or by a VM's metadata server.
 
 Facts: the assertion's audience is https://oauth2.googleapis.com/token whatever the key file's `token_uri` (seen with
-google-auth 2.63); gRPC clients send a JWT they signed themselves, audience https://batch.googleapis.com/ (AIP-4111).
+google-auth 2.63); clients may also send a JWT they signed themselves (AIP-4111), for the audience
+https://batch.googleapis.com/ or, instead of any, for a scope.
 A VM's account gets what docs/SECURITY asks users to grant: roles/storage.objectUser on one bucket, nothing else of what
 is served here.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +23,7 @@ from tests.loopback.gcp import keys
 
 TOKEN_AUDIENCE = "https://oauth2.googleapis.com/token"
 BATCH_AUDIENCE = "https://batch.googleapis.com/"
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 OBJECT_USER = frozenset(f"storage.objects.{verb}" for verb in ("create", "delete", "get", "list", "update"))
 
 
@@ -64,19 +67,20 @@ class Accounts:
         with self._lock:
             self._tokens.clear()
 
-    def bearer(self, authorization: str) -> str | None:
-        """Whose access token this header carries."""
+    def caller(self, authorization: str) -> str | None:
+        """Whose access token, or self-signed JWT, this header carries."""
+        credential = authorization.removeprefix("Bearer ")
         with self._lock:
-            token = self._tokens.get(authorization.removeprefix("Bearer "))
-        return token.account if token and time.monotonic() < token.until else None
+            token = self._tokens.get(credential)
+        if token:
+            return token.account if time.monotonic() < token.until else None
+        claims = self._claims(credential, None)
+        fits = claims.get("aud") == BATCH_AUDIENCE or SCOPE in str(claims.get("scope", "")).split()
+        return self._issuer(claims) if fits else None
 
     def assertion(self, assertion: str) -> str | None:
         """Who signed this grant."""
-        return self._signed(assertion, TOKEN_AUDIENCE)
-
-    def self_signed(self, authorization: str) -> str | None:
-        """Whose own JWT, made for Batch, this header carries."""
-        return self._signed(authorization.removeprefix("Bearer "), BATCH_AUDIENCE)
+        return self._issuer(self._claims(assertion, TOKEN_AUDIENCE))
 
     def may(self, account: str, permission: str, bucket: str | None, granted: str) -> bool:
         """Whether the account has the permission; `granted` is the bucket a VM's account may use."""
@@ -84,9 +88,13 @@ class Accounts:
             return permission not in self.denied
         return permission in OBJECT_USER and bucket == granted
 
-    def _signed(self, token: str, audience: str) -> str | None:
-        try:
-            claims = jwt.decode(token, certs=keys.key().public, audience=audience)
-        except (ValueError, auth_errors.GoogleAuthError):
-            return None
+    def _issuer(self, claims: Mapping[str, Any]) -> str | None:
         return self.harness if claims.get("iss") == self.harness else None
+
+    @staticmethod
+    def _claims(token: str, audience: str | None) -> Mapping[str, Any]:
+        """What a JWT says, if its signature and times are good."""
+        try:
+            return jwt.decode(token, certs=keys.key().public, audience=audience)
+        except (ValueError, auth_errors.GoogleAuthError):
+            return {}

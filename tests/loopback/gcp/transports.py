@@ -109,7 +109,7 @@ class GrpcServer:
 
     def _handle(self, method: str, request: Any, context: grpc.ServicerContext) -> Any:
         metadata = dict(context.invocation_metadata())
-        account = self._accounts.self_signed(str(metadata.get("authorization", ""))) or ""
+        account = self._accounts.caller(str(metadata.get("authorization", ""))) or ""
         try:
             answer = self._gate.call(method, request, account)
         except exceptions.GoogleAPICallError as refusal:
@@ -222,7 +222,7 @@ class RestApi:
         return None
 
     def _act(self, shape: _Shape, name: str, request: Request) -> Reply:
-        account = self._accounts.bearer(request.headers.get("authorization", "")) or ""
+        account = self._accounts.caller(request.headers.get("authorization", "")) or ""
         try:
             message = shape.make(name, request.query, request.body)
         except (json_format.ParseError, ValueError) as error:

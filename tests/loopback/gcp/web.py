@@ -132,7 +132,7 @@ class Server(ThreadingHTTPServer):
         if operation is None:
             self.traffic.unknown.append(f"{request.method} {request.path}")
             raise Refused(404, f"no such method: {request.method} {request.path}")
-        account = self.accounts.bearer(request.headers.get("authorization", "")) or ""
+        account = self.accounts.caller(request.headers.get("authorization", "")) or ""
         fault = self.traffic.record(Call(operation.name, operation.subject, account))
         if fault and fault.status:
             raise Refused(fault.status, fault.message)

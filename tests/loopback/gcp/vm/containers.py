@@ -92,6 +92,15 @@ class Container:
         return self.result.returncode if self.result else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An image in the registry: the embedded backend's that it is made of, and what docker knows beside its files."""
+
+    image: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    entrypoint: tuple[str, ...] = ()
+
+
 class Shelf:
     """The images a registry has and the containers made of them: shared by all VMs, for one embedded backend is enough.
 
@@ -102,16 +111,22 @@ class Shelf:
         self.backend = backend
         self._bridge: Network = bridge
         """What a container gets that asks for no network in particular."""
-        self._also: dict[str, str] = {}
+        self._also: dict[str, Published] = {}
 
-    def also(self, name: str, image: str) -> None:
-        """Have the registry know `image` under another name."""
-        self._also[name] = image
+    def also(
+        self, name: str, image: str, *, env: Mapping[str, str] | None = None, entrypoint: str = ""
+    ) -> None:
+        """Have the registry know `image` under another name, and with a configuration."""
+        self._also[name] = Published(image, env or {}, tuple(entrypoint.split()))
+
+    def published(self, image: str) -> Published:
+        """What a name stands for."""
+        return self._also.get(image) or Published(image)
 
     def digest(self, image: str) -> str:
         """Of an image in the registry."""
         try:
-            digest = self.backend.prepare_image(self._also.get(image, image), None)
+            digest = self.backend.prepare_image(self.published(image).image, None)
         except CooperBenchError as error:
             text = f"Error response from daemon: manifest for {image} not found: manifest unknown: {error}"
             raise CommandFailed(text) from error
@@ -127,7 +142,7 @@ class Shelf:
         }
         if network not in networks:
             raise CommandFailed(f"Error response from daemon: network {network} not found", 125)
-        spec = SandboxSpec(self._also.get(image, image), LIFETIME, workdir, networks[network])
+        spec = SandboxSpec(self.published(image).image, LIFETIME, workdir, networks[network])
         try:
             return self.backend.create(spec)
         except CooperBenchError as error:

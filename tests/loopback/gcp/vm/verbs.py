@@ -42,13 +42,15 @@ def _create(engine: Engine, given: Options) -> Container:
             _pull_image(engine, image)
         except CommandFailed as failure:
             raise CommandFailed(str(failure), 125) from failure
-    entrypoint = [given.last("entrypoint")] if given.last("entrypoint") else []
+    published = engine.shelf.published(image)
+    own = given.last("entrypoint")
+    entrypoint = published.entrypoint if "entrypoint" not in given.values else [own] if own else []
     network, workdir = given.last("network", "default"), given.last("workdir", "/")
     container = Container(
         name=given.last("name"),
         image=image,
         argv=[*entrypoint, *command] or ["/bin/sh"],
-        env=given.pairs("env"),
+        env={**published.env, **given.pairs("env")},
         workdir=workdir,
         network=network,
         labels=given.pairs("label"),

@@ -1,0 +1,71 @@
+"""The gcp backend on a loopback cloud, as `get_backend` makes it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from cooperbench.eval import backends
+from cooperbench.eval.backends.base import Sandbox
+from cooperbench.eval.backends.checks import ConfiguredImage
+from cooperbench.eval.backends.gcp import GCPBatchBackend
+from cooperbench.eval.backends.gcp.sandbox import GCPSandbox
+from tests.loopback.gcp import loopback
+from tests.loopback.gcp.cloud import Cloud
+from tests.loopback.gcp.vm.containers import Container
+
+IMAGE = "registry.example/cooperbench/plain:1"
+"""An image the registry has: this machine's programs."""
+
+CONFIGURED = ConfiguredImage(
+    "registry.example/cooperbench/configured:1", "BY_IMAGE", "a 'b' $c", "/the-entrypoint-ran"
+)
+
+_clouds: list[Cloud] = []
+
+
+@contextlib.contextmanager
+def cloud(**settings: Any) -> Iterator[Cloud]:
+    """A cloud whose registry has `IMAGE` and `CONFIGURED`."""
+    with loopback(**settings) as made:
+        made.zone.shelf.also(IMAGE, "host")
+        env = {CONFIGURED.variable: CONFIGURED.value}
+        made.zone.shelf.also(CONFIGURED.image, "host", env=env, entrypoint=f"touch {CONFIGURED.marker}")
+        _clouds.append(made)
+        try:
+            yield made
+        finally:
+            _clouds.remove(made)
+
+
+@contextlib.contextmanager
+def gcp() -> Iterator[GCPBatchBackend]:
+    """A backend with a cloud of its own, which nothing is left on."""
+    with cloud() as made:
+        backend = backends.get_backend("gcp")
+        assert isinstance(backend, GCPBatchBackend)
+        try:
+            yield backend
+        finally:
+            backend.close()
+        assert made.batch.records() == []
+        assert made.traffic.unknown == []
+
+
+def container_of(sandbox: Sandbox) -> Container:
+    """What a sandbox is on its VM."""
+    assert isinstance(sandbox, GCPSandbox)
+    slot = sandbox.slot
+    for made in _clouds:
+        for record in made.batch.records():
+            if record.name.endswith(f"/{slot.job_id}"):
+                name = f"cooperbench-{record.job.uid}-{slot.index}-{slot.number}"
+                (found,) = (each for vm in made.zone.made for each in vm.engine.all() if each.name == name)
+                return found
+    raise AssertionError(f"no job {slot.job_id}")
+
+
+def kill(sandbox: Sandbox) -> None:
+    """The container dies behind the backend's back."""
+    container_of(sandbox).kill()
