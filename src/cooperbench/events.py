@@ -27,6 +27,8 @@ class RunStarted:
     """Why that backend, in a few words."""
     concurrency: int
     directory: Path
+    reckoning: str = ""
+    """Why so many at once, where the backend's machine decided it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,15 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Something that trials wait for: an image that is pulled or built, a registry that wants patience."""
+
+    what: str
+    how_far: str | None
+    """None: it is over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """One line worth telling: an image built, a leftover removed, how to resume."""
 
@@ -95,6 +106,6 @@ class RunFinished:
     summary: Mapping[str, Any]
 
 
-Event = RunStarted | TrialStarted | AgentFinished | TrialFinished | Judged | Note | RunFinished
+Event = RunStarted | TrialStarted | AgentFinished | TrialFinished | Judged | Waiting | Note | RunFinished
 
 Progress = Callable[[Event], None]

@@ -7,6 +7,7 @@ user's own file. Writing the user's file is `cooperbench.cli.toml_edit`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,6 +163,15 @@ def _check(key: str, value: Any, where: str) -> None:
         raise UsageError(f"{where}: {key} is a whole number above 0, not {value!r}")
     if KEYS[key] is str and (not isinstance(value, str) or not value.strip()):
         raise UsageError(f"{where}: {key} is a text in quotes, not {value!r}")
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.ASCII)
+
+
+def size(text: str) -> int | None:
+    """Bytes out of text such as ``512m`` or ``1.5 GiB``, units of 1024; None if it is no size."""
+    found = _SIZE.fullmatch(text.strip().lower())
+    return None if found is None else int(float(found[1]) * 1024 ** " kmgt".index(found[2] or " "))
 
 
 def did_you_mean(word: str, known: list[str]) -> str:

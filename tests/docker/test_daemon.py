@@ -3,77 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import subprocess
-import tempfile
+import json
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cooperbench import register_backend, run
+from cooperbench.dataset import demo_dataset
 from cooperbench.errors import SandboxLost, SandboxStartError
+from cooperbench.eval import backends
 from cooperbench.eval.backends.docker import DockerBackend
+from cooperbench.events import Judged, TrialFinished, TrialStarted
+from tests.docker import daemon as daemons
 from tests.docker import engines
+from tests.docker.daemon import Daemon
 
 
-class Daemon:
-    """A dockerd on a socket and a directory of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.address = f"unix://{directory}/socket"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    # In a network of its own: it would take the bridge away from the machine's engine.
-                    *("unshare", "--net", "dockerd"),
-                    f"--host={self.address}",
-                    f"--data-root={self._directory}/data",
-                    f"--exec-root={self._directory}/exec",
-                    f"--pidfile={self._directory}/pid",
-                    "--bridge=none",
-                    "--iptables=false",
-                    "--ip-masq=false",
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        until = time.monotonic() + 60
-        backend = DockerBackend(host=self.address)
-        while not backend.diagnose()[0][0]:
-            if self._process.poll() is not None or time.monotonic() > until:
-                engines.missing(f"a second dockerd does not start: {self.said()}")
-            time.sleep(0.1)
-        backend.close()
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(60)
-
-    def said(self) -> str:
-        return (self._directory / "log").read_text()[-500:]
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with daemons.running() as daemon:
+        yield daemon
 
 
 @pytest.fixture
-def daemon() -> Iterator[Daemon]:
-    if shutil.which("dockerd") is None or os.getuid() != 0:
-        engines.missing("needs dockerd and root: apt-get install docker.io")
-    directory = Path(tempfile.mkdtemp(prefix="cbd"))  # its path is part of a socket's, which must be short
-    daemon = Daemon(directory)
-    try:
-        daemon.start()
-        yield daemon
-    finally:
-        daemon.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+def second(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a backend on that engine, as `run` takes it."""
+    monkeypatch.setattr(backends, "_registered", {})
+    register_backend("second", lambda: DockerBackend(host=daemon.address, pull="never", network="none"))
+    return "second"
 
 
 def test_the_engine_is_stopped_and_started_again(daemon: Daemon) -> None:
@@ -103,4 +64,64 @@ def test_the_engine_is_stopped_and_started_again(daemon: Daemon) -> None:
         again = backend.create_sandbox(engines.IMAGE)
         assert again.exec("echo", "back").stdout == b"back\n"
         again.terminate()
+        assert engines.containers_of(backend) == []
+
+
+DEMO = demo_dataset()
+TASK = "almanac_task"
+EXPECTED = {
+    name: outcome
+    for name, outcome in json.loads((DEMO / "expected.json").read_text()).items()
+    if name.startswith(TASK)
+}
+
+
+def _carry_out(logs: Path, backend: str, name: str = "run", **options: Any) -> dict[str, Any]:
+    return run(
+        name,
+        subset="demo",
+        repo=TASK,
+        agent="script",
+        agent_config=DEMO / "scripts",
+        dataset_dir=DEMO,
+        backend=backend,
+        logs_dir=logs,
+        **options,
+    )
+
+
+def _outcomes(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of the trials that have a verdict."""
+    return {
+        line["task"]: {"passed": line["eval"]["both_passed"], "merge": line["eval"]["merge"]}
+        for line in summary["results"]
+        if line["eval"]
+    }
+
+
+def test_a_run_goes_through_a_stop_of_the_engine(daemon: Daemon, second: str, tmp_path: Path) -> None:
+    """It is stopped with trials under way, and started once they have failed. Nothing is lost, nothing made up."""
+    events: list[Any] = []
+    stopped = threading.Event()
+
+    def watch(event: Any) -> None:
+        events.append(event)
+        if isinstance(event, TrialStarted) and sum(isinstance(e, TrialStarted) for e in events) == 2:
+            daemon.stop()
+            stopped.set()
+        if stopped.is_set() and isinstance(event, TrialFinished) and event.status == "error":
+            stopped.clear()
+            daemon.start()
+
+    first = _carry_out(tmp_path, second, concurrency=1, eval_concurrency=1, progress=watch)
+    troubles = [e for e in events if isinstance(e, TrialFinished | Judged) and e.error]
+    assert troubles
+    judged = _outcomes(first)
+    assert judged.items() <= EXPECTED.items()
+    assert len(judged) < len(EXPECTED)
+
+    again = _carry_out(tmp_path, second, concurrency=1, eval_concurrency=1, progress=events.append)
+    assert _outcomes(again) == EXPECTED
+    with contextlib.closing(DockerBackend(host=daemon.address)) as backend:
+        backend.sweep()
         assert engines.containers_of(backend) == []

@@ -53,7 +53,16 @@ LAYERS: list[dict[str, list[str]]] = [
         "report": ["report"],
         "collaboration": ["collaboration"],
     },
-    {"evaluator": ["eval.sources", "eval.judging", "eval.evaluator", "eval.patch_tests", "eval.validation"]},
+    {
+        "evaluator": [
+            "eval.sources",
+            "eval.supply",
+            "eval.judging",
+            "eval.evaluator",
+            "eval.patch_tests",
+            "eval.validation",
+        ]
+    },
     {"runner": ["runner"]},
     {"package": ["", "eval"]},
     {"cli": ["cli"]},

@@ -61,6 +61,16 @@ def dollars(text: str) -> float:
     return value
 
 
+def size(text: str) -> int:
+    """A number of bytes, as in ``60g``."""
+    from cooperbench import settings
+
+    found = settings.size(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"a size such as 500m or 60g, not {text!r}")
+    return found
+
+
 def selection(parser: argparse.ArgumentParser) -> None:
     """Which pairs: ``-s -r -t -f``, and which dataset."""
     group = parser.add_argument_group("which pairs", "Without any of these: every pair of the dataset.")
@@ -99,6 +109,17 @@ def backend(parser: argparse._ActionsContainer) -> None:
         metavar="NAME",
         help="where sandboxes run: a name `cooperbench backends` lists, or package.module:Class "
         "(default: settings, then what this machine has)",
+    )
+
+
+def disk_budget(parser: argparse._ActionsContainer) -> None:
+    """How much images may take."""
+    parser.add_argument(
+        "--disk-budget",
+        type=size,
+        metavar="SIZE",
+        help="of images fetched for this, keep at most so much, as in 60g: those of finished tasks go first "
+        "(default: the backend's settings; 0: keep all)",
     )
 
 

@@ -47,6 +47,7 @@ def validate_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _concurrency(group: argparse._ArgumentGroup) -> None:
+    flags.disk_budget(group)
     text = "judgements at once (default: as many as suit the backend)"
     group.add_argument("-c", "--concurrency", type=flags.count, metavar="N", help=text)
 
@@ -74,6 +75,7 @@ def _eval(args: argparse.Namespace) -> int:
             concurrency=args.concurrency,
             force=args.force,
             backend=args.backend,
+            disk_budget=args.disk_budget,
             dataset_dir=places.dataset_dir(args, settled=False),
             logs_dir=logs_dir,
             progress=progress,
@@ -95,6 +97,7 @@ def _validate(args: argparse.Namespace) -> int:
             features=args.features,
             concurrency=args.concurrency,
             backend=args.backend,
+            disk_budget=args.disk_budget,
             dataset_dir=places.dataset_dir(args),
             output_dir=args.output_dir,
             merges_only=args.merges_only,

@@ -9,7 +9,6 @@ from typing import Any
 
 from cooperbench.cli import flags, places
 
-CONCURRENCY = 20
 _TEAM_WITHOUT = {
     "task-list": "its task list",
     "scratchpad": "its scratchpad",
@@ -100,8 +99,13 @@ def _place_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where, and how much at once")
     flags.backend(group)
     flags.logs(group)
+    flags.disk_budget(group)
     group.add_argument(
-        "-c", "--concurrency", type=flags.count, metavar="N", help=f"trials (default: {CONCURRENCY})"
+        "-c",
+        "--concurrency",
+        type=flags.count,
+        metavar="N",
+        help="trials (default: as many as suit the backend, at most 20)",
     )
     group.add_argument(
         "--eval-concurrency",
@@ -183,6 +187,7 @@ def _perform(args: argparse.Namespace, name: str, **what: Any) -> int:
             logs_dir=logs_dir,
             concurrency=args.concurrency,
             eval_concurrency=args.eval_concurrency,
+            disk_budget=args.disk_budget,
             progress=progress,
             **flags.rules(args),
             **what,

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cooperbench import settings
 from cooperbench.dataset import load_dataset, load_subset
-from cooperbench.dataset.model import Dataset
+from cooperbench.dataset.model import Dataset, Task
 from cooperbench.errors import UsageError
-from cooperbench.eval.backends.base import EvalBackend
-from cooperbench.eval.judging import Judging, judge_trial
+from cooperbench.eval.judging import Judging
 from cooperbench.eval.plan import Rules
-from cooperbench.eval.sources import judgements_at_once, opened_backend, ready_images
+from cooperbench.eval.sources import (
+    hear,
+    judgements_at_once,
+    keep_images_within,
+    one_at_a_time,
+    opened_backend,
+)
+from cooperbench.eval.supply import Supply
 from cooperbench.events import Judged, Progress, RunFinished, RunStarted
 from cooperbench.pool import describe, pooled
 from cooperbench.runs import (
@@ -44,6 +50,7 @@ def evaluate(
     merge_rule: str | None = None,
     integrity_rule: str | None = None,
     independent: bool | None = None,
+    disk_budget: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Judge a run's finished trials, those with a current verdict excepted.
@@ -58,6 +65,7 @@ def evaluate(
         timeout: seconds for each run of one feature's tests.
         merge_rule, integrity_rule: see `cooperbench.eval.plan.Rules`.
         independent: also each agent's patch by itself. Like the three before, None is as the run was made.
+        disk_budget: bytes of images to keep, on a backend that keeps any; None as its settings say.
 
     Returns:
         The totals written to ``eval_summary.json``.
@@ -65,7 +73,7 @@ def evaluate(
     Raises:
         UsageError: no such run, dataset, selection or backend. RunConflict: another process is at work on the run.
     """
-    tell = progress or (lambda _: None)
+    tell = one_at_a_time(progress)
     run = RunDirectory(logs_dir or settings.load().text("logs_dir") or DEFAULT_LOGS, run_name)
     if not run.path.is_dir():
         raise UsageError(f"no run {run_name!r} in {run.path.parent}; {known_runs(run.path.parent)}")
@@ -75,12 +83,16 @@ def evaluate(
     with run.lock():
         trials = _selected(run, dataset, subset, repo, task_id, features)
         with opened_backend(backend, _text(config.get("backend"))) as chosen:
+            keep_images_within(chosen, disk_budget)
+            hear(chosen.backend, tell)
             workers = judgements_at_once(concurrency, chosen.backend)
             tell(
                 RunStarted(run_name, len(trials), len(trials), chosen.name, chosen.reason, workers, run.path)
             )
             try:
-                judge_all(chosen.backend, dataset, trials, judging, workers, force=force, tell=tell)
+                tasks = [dataset.task(trial.pair.repo, trial.pair.task_id) for trial in trials]
+                supply = Supply(chosen.backend, tasks, tell, recorded=recorded_images(config))
+                judge_all(supply, zip(tasks, trials, strict=True), judging, workers, force=force, tell=tell)
             finally:
                 totals = eval_summary(run)
                 run.write_eval_summary(totals)
@@ -93,6 +105,12 @@ def recorded_dataset(config: Mapping[str, Any]) -> str | None:
     """The dataset a run was made with, if it is still there."""
     place = config.get("dataset")
     return place if isinstance(place, str) and Path(place).is_dir() else None
+
+
+def recorded_images(config: Mapping[str, Any]) -> dict[str, str]:
+    """The digests a run's images had."""
+    images = config.get("images")
+    return {k: v for k, v in images.items() if isinstance(v, str)} if isinstance(images, dict) else {}
 
 
 def _text(value: Any) -> str | None:
@@ -120,9 +138,8 @@ def _as_before(
 
 
 def judge_all(
-    backend: EvalBackend,
-    dataset: Dataset,
-    trials: Sequence[TrialDirectory],
+    supply: Supply,
+    work: Iterable[tuple[Task, TrialDirectory]],
     judging: Judging,
     concurrency: int,
     *,
@@ -130,19 +147,19 @@ def judge_all(
     tell: Progress,
 ) -> None:
     """Judge trials in the order of their images; each is stored, or its trouble noted, as it comes."""
-    tasks = {key: dataset.task(*key) for key in sorted({(t.pair.repo, t.pair.task_id) for t in trials})}
-    digests = ready_images(backend, tasks.values(), tell)
-    ordered = sorted(trials, key=lambda t: (tasks[t.pair.repo, t.pair.task_id].image, t.pair, t.setting))
+    supply.ready_all()
 
-    def work(trial: TrialDirectory) -> Judged:
-        task = tasks[trial.pair.repo, trial.pair.task_id]
+    def judge(each: tuple[Task, TrialDirectory]) -> Judged:
+        task, trial = each
         begun = time.monotonic()
-        verdict, reused = judge_trial(
-            backend, task, trial, judging, force=force, image_digest=digests.get(task.image)
-        )
+        try:
+            verdict, reused = supply.judge(task, trial, judging, force=force)
+        finally:
+            supply.finished(task)
         return judged_event(trial, verdict, time.monotonic() - begun, reused=reused)
 
-    for trial, result in pooled(ordered, work, concurrency):
+    ordered = sorted(work, key=lambda each: (each[0].image, each[1].pair, each[1].setting))
+    for (_, trial), result in pooled(ordered, judge, concurrency):
         tell(unjudged_event(trial, result) if isinstance(result, Exception) else result)
 
 

@@ -78,9 +78,7 @@ def judge_trial(
         BackendError: the infrastructure failed; what was stored stays as it was.
         JudgeError: the trial has no patch for one of its features.
     """
-    patches = _patches(trial)
-    labels = {"run": trial.run_name, "trial": trial.pair.name}
-    plan = _plan(task, trial.pair, patches, trial.setting, judging, image_digest, labels)
+    plan = _plan_on_disk(task, trial, judging, image_digest)
     stored = None if force else trial.read_verdict()
     if stored is not None and is_current(stored, plan):
         return stored, True
@@ -88,6 +86,21 @@ def judge_trial(
     verdict = judgement.verdict.to_json()
     trial.write_verdict(verdict, judgement.logs)
     return verdict, False
+
+
+def current_verdict(
+    task: Task, trial: TrialDirectory, judging: Judging, image_digest: str
+) -> dict[str, Any] | None:
+    """The stored verdict of a trial on disk if it holds for this image, else None."""
+    stored = trial.read_verdict()
+    if stored is None or not is_current(stored, _plan_on_disk(task, trial, judging, image_digest)):
+        return None
+    return stored
+
+
+def _plan_on_disk(task: Task, trial: TrialDirectory, judging: Judging, image_digest: str | None) -> Plan:
+    labels = {"run": trial.run_name, "trial": trial.pair.name}
+    return _plan(task, trial.pair, _patches(trial), trial.setting, judging, image_digest, labels)
 
 
 def is_current(stored: Mapping[str, Any], plan: Plan) -> bool:

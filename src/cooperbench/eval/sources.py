@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cooperbench import settings
 from cooperbench.dataset.model import Task
+from cooperbench.errors import UsageError
 from cooperbench.eval import backends
 from cooperbench.eval.backends import shell
-from cooperbench.eval.backends.base import Closable, EvalBackend, Sized
-from cooperbench.events import Note, Progress
+from cooperbench.eval.backends.base import Budgeted, Closable, EvalBackend, Roomy, Sized, Telling, offers
+from cooperbench.events import Event, Progress, Waiting
 
 MOST_JUDGEMENTS = 10
+MOST_TRIALS = 20
 """At once, where nobody says otherwise."""
 
 
@@ -43,6 +45,54 @@ def opened_backend(name: str | None, recorded: str | None = None) -> Iterator[Ch
             backend.close()
 
 
+def keep_images_within(chosen: Chosen, size: int | None) -> None:
+    """Have the backend keep its images within so many bytes; None: as its own settings say.
+
+    Raises:
+        UsageError: it has no images to keep.
+    """
+    if size is None:
+        return
+    if type(size) is not int or size < 0:
+        raise UsageError(f"disk_budget is a number of bytes, 0 for no bound, not {size!r}")
+    if not offers(chosen.backend, Budgeted):
+        raise UsageError(f"backend {chosen.name} keeps no images on a disk: leave out the disk budget")
+    chosen.backend.keep_within(size)
+
+
+def one_at_a_time(progress: Progress | None) -> Progress:
+    """A listener that any thread may call, out of one that hears one event at a time; of none, one that is deaf."""
+    if progress is None:
+        return lambda _: None
+    lock = threading.Lock()
+
+    def tell(event: Event) -> None:
+        with lock:
+            progress(event)
+
+    return tell
+
+
+def hear(backend: EvalBackend, tell: Progress) -> None:
+    """Pass on what the backend has to tell while it is waited for."""
+    if offers(backend, Telling):
+        backend.tell_by(lambda what, how_far: tell(Waiting(what, how_far)))
+
+
+def trials_at_once(asked: int | None, backend: EvalBackend, agents: int) -> tuple[int, str]:
+    """How many trials of so many agents to run side by side, and the reckoning if it was the backend's.
+
+    As asked, as settled in the settings, or what the backend's machine has room for.
+    """
+    number = asked if asked is not None else settings.load().number("concurrency")
+    if number is not None:
+        return number, ""
+    if not offers(backend, Roomy):
+        return MOST_TRIALS, ""
+    room, reckoning = backend.room()
+    return max(1, min(MOST_TRIALS, room // agents)), reckoning
+
+
 def judgements_at_once(asked: int | None, backend: EvalBackend) -> int:
     """How many judgements to run side by side: as asked, as settled in the settings, or what suits the backend."""
     if asked is not None:
@@ -58,19 +108,3 @@ def ready_image(backend: EvalBackend, task: Task) -> str | None:
         SandboxStartError: it can neither be found nor made.
     """
     return shell.prepare_image(backend, task.image, task.recipe)
-
-
-def ready_images(backend: EvalBackend, tasks: Iterable[Task], tell: Progress) -> dict[str, str | None]:
-    """Make every task's image ready before work asks for it; image reference → digest.
-
-    Raises:
-        SandboxStartError: one can neither be found nor made.
-    """
-    digests: dict[str, str | None] = {}
-    for task in tasks:
-        if task.image not in digests:
-            begun = time.monotonic()
-            digests[task.image] = ready_image(backend, task)
-            if (seconds := time.monotonic() - begun) > 1:
-                tell(Note(f"image {task.image} made ready in {seconds:.1f} s"))
-    return digests

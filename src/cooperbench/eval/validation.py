@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,14 @@ from cooperbench.eval.backends.base import EvalBackend
 from cooperbench.eval.health import Journal, Unit, report
 from cooperbench.eval.judging import SOLO, Judging, judge
 from cooperbench.eval.plan import judge_program, plan_merges
-from cooperbench.eval.sources import judgements_at_once, opened_backend, ready_images
+from cooperbench.eval.sources import (
+    hear,
+    judgements_at_once,
+    keep_images_within,
+    one_at_a_time,
+    opened_backend,
+)
+from cooperbench.eval.supply import Supply
 from cooperbench.events import Note, Progress
 from cooperbench.pool import describe, pooled
 
@@ -44,6 +52,7 @@ def validate(
     merges_only: bool = False,
     force: bool = False,
     timeout: float = 600,
+    disk_budget: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Check a dataset, or the part of it that a selection names.
@@ -55,6 +64,7 @@ def validate(
         output_dir: where the journal and the report go; None for ``./validation``.
         merges_only: only whether gold patches merge.
         force: find out everything anew.
+        disk_budget: bytes of images to keep, on a backend that keeps any; None as its settings say.
 
     Returns:
         The report, also written to ``gold_conflict_report.json``: ``summary``, ``per_task``, ``conflict_pairs``,
@@ -63,7 +73,7 @@ def validate(
     Raises:
         UsageError: no such selection, dataset or backend.
     """
-    tell = progress or (lambda _: None)
+    tell = one_at_a_time(progress)
     dataset = load_dataset(dataset_dir)
     pairs = select(
         dataset,
@@ -81,18 +91,12 @@ def validate(
         opened_backend(backend) as chosen,
     ):
         journal = Journal(folder / JOURNAL, fresh=force)
-        tasks = _tasks(dataset, pairs, image)
-        digests = ready_images(chosen.backend, tasks.values(), tell)
-        units = list(_units(tasks.values(), pairs, digests, timeout, merges_only))
-        _find_out(
-            chosen.backend,
-            units,
-            journal,
-            judgements_at_once(concurrency, chosen.backend),
-            timeout,
-            digests,
-            tell,
-        )
+        keep_images_within(chosen, disk_budget)
+        hear(chosen.backend, tell)
+        wanted = _wanted(_tasks(dataset, pairs, image).values(), pairs, merges_only)
+        supply = Supply(chosen.backend, [asked.task for asked in wanted], tell)
+        at_once = judgements_at_once(concurrency, chosen.backend)
+        units = _find_out(_Inquiry(chosen.backend, supply, journal, timeout, tell), wanted, at_once)
         found = report(dataset, pairs, units, journal, time.monotonic() - started)
     atomic.write_json(folder / REPORT, found)
     return found
@@ -109,55 +113,84 @@ def _tasks(dataset: Dataset, pairs: Sequence[Pair], image: str | None) -> dict[t
     return found
 
 
-def _units(
-    tasks: Iterable[Task],
-    pairs: Sequence[Pair],
-    digests: Mapping[str, str | None],
-    timeout: float,
-    merges_only: bool,
-) -> Iterator[Unit]:
-    judge_hash = hashlib.sha256(judge_program()).hexdigest()
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A `Unit` before its image is known."""
+
+    kind: str
+    task: Task
+    feature: int
+
+
+def _wanted(tasks: Iterable[Task], pairs: Sequence[Pair], merges_only: bool) -> list[_Asked]:
+    """Everything to find out."""
+    wanted = []
     for task in tasks:
-        seal = f"{digests.get(task.image)} {task.image} {judge_hash}".encode()
+        wanted.append(_Asked("merges", task, 0))
+        own = (p.features for p in pairs if (p.repo, p.task_id) == (task.repo, task.task_id))
+        for number in sorted({n for features in own for n in features}) if not merges_only else ():
+            wanted += [_Asked("gold", task, number), _Asked("empty", task, number)]
+    return wanted
+
+
+def _unit(asked: _Asked, digest: str | None, timeout: float) -> Unit:
+    task, number = asked.task, asked.feature
+    judge_hash = hashlib.sha256(judge_program()).hexdigest()
+    seal = f"{digest} {task.image} {judge_hash}".encode()
+    if asked.kind == "merges":
         gold = [feature.gold_patch for feature in task.features.values()]
-        yield Unit("merges", task, 0, _sha256(seal, *gold))
-        if merges_only:
-            continue
-        for number in sorted(
-            {n for p in pairs if (p.repo, p.task_id) == (task.repo, task.task_id) for n in p.features}
-        ):
-            feature = task.features[number]
-            parts = (seal, str(timeout).encode(), feature.tests_patch)
-            yield Unit("gold", task, number, _sha256(*parts, feature.gold_patch))
-            yield Unit("empty", task, number, _sha256(*parts))
+        return Unit("merges", task, 0, _sha256(seal, *gold))
+    feature = task.features[number]
+    parts = [seal, str(timeout).encode(), feature.tests_patch]
+    if asked.kind == "gold":
+        parts.append(feature.gold_patch)
+    return Unit(asked.kind, task, number, _sha256(*parts))
 
 
-def _find_out(
-    backend: EvalBackend,
-    units: Sequence[Unit],
-    journal: Journal,
-    concurrency: int,
-    timeout: float,
-    digests: Mapping[str, str | None],
-    tell: Progress,
-) -> None:
-    pending = [unit for unit in units if journal.get(unit) is None]
-    done = len(units) - len(pending)
+@dataclass(frozen=True, slots=True)
+class _Inquiry:
+    """What all units share."""
 
-    def work(unit: Unit) -> dict[str, Any]:
-        if unit.kind == "merges":
-            return _merges(backend, unit.task)
-        return _feature(backend, unit, timeout, digests.get(unit.task.image))
+    backend: EvalBackend
+    supply: Supply
+    journal: Journal
+    timeout: float
+    tell: Progress
 
-    for unit, result in pooled(pending, work, concurrency):
-        done += 1
+    def answer(self, asked: _Asked) -> tuple[Unit, dict[str, Any] | None]:
+        """A unit and what was found out; None: that was known."""
+        try:
+            digest = self.supply.ready(asked.task)
+            unit = _unit(asked, digest, self.timeout)
+            if self.journal.get(unit) is not None:
+                return unit, None
+            if unit.kind == "merges":
+                return unit, _merges(self.backend, unit.task)
+            return unit, _feature(self.backend, unit, self.timeout, digest)
+        finally:
+            self.supply.finished(asked.task)
+
+
+def _find_out(inquiry: _Inquiry, wanted: Sequence[_Asked], concurrency: int) -> list[Unit]:
+    """Everything, in the order of the images; the units come back in the order they were asked for."""
+    units: dict[int, Unit] = {}
+    inquiry.supply.ready_all()
+    ordered = sorted(range(len(wanted)), key=lambda place: wanted[place].task.image)
+    for place, result in pooled(ordered, lambda place: inquiry.answer(wanted[place]), concurrency):
         if isinstance(result, Exception):
-            journal.note_error(unit, describe(result))
-            tell(Note(f"[{done}/{len(units)}] {unit.kind} {unit.task.name}: {describe(result)}"))
+            units[place] = _unit(wanted[place], None, inquiry.timeout)
+            inquiry.journal.note_error(units[place], describe(result))
+            text = describe(result)
         else:
-            journal.put(unit, result)
-            about = f" feature {unit.feature}" if unit.feature else ""
-            tell(Note(f"[{done}/{len(units)}] {unit.kind} {unit.task.name}{about}: {result['text']}"))
+            units[place], found = result
+            if found is None:
+                continue
+            inquiry.journal.put(units[place], found)
+            text = found["text"]
+        unit = units[place]
+        about = f" feature {unit.feature}" if unit.feature else ""
+        inquiry.tell(Note(f"[{len(units)}/{len(wanted)}] {unit.kind} {unit.task.name}{about}: {text}"))
+    return [units[place] for place in range(len(wanted))]
 
 
 # ------------------------------------------------------------------------------------------------ one unit

@@ -14,6 +14,7 @@ from cooperbench.events import (
     RunStarted,
     TrialFinished,
     TrialStarted,
+    Waiting,
 )
 
 
@@ -35,6 +36,8 @@ class Pace:
     cost: float | None = None
     running: dict[str, float] = field(default_factory=dict)
     """Trial name → when it started, oldest first."""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """What is waited for → how far it is."""
     started: float = 0.0
     _settled: set[str] = field(default_factory=set)
     _inherited: int = 0
@@ -63,6 +66,10 @@ class Pace:
                 self._finish(event)
             case Judged():
                 self._judge(event)
+            case Waiting():
+                self.waiting.pop(event.what, None)
+                if event.how_far is not None:
+                    self.waiting[event.what] = event.how_far
             case Note() | RunFinished():
                 pass
             case _:

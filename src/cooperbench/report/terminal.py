@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cooperbench.events import Event, Judged, Note, Progress, RunFinished, RunStarted, TrialFinished
+from cooperbench.events import Event, Judged, Note, Progress, RunFinished, RunStarted, TrialFinished, Waiting
 from cooperbench.report.console import console as make_console
 from cooperbench.report.escape import line
 from cooperbench.report.pace import Pace, dollars, duration, frequency
@@ -73,6 +73,7 @@ class _Printer:
         self._clock = clock
         self._errors = 0
         self._told = float("-inf")
+        self._waits_told: dict[str, float] = {}
 
     def show(self, event: Event) -> None:
         """Take an event in; print its line if it has one."""
@@ -85,11 +86,21 @@ class _Printer:
         """The same, with a status line from time to time."""
         self.show(event)
         now = self._clock()
-        if isinstance(event, RunStarted):
+        if isinstance(event, Waiting):
+            self._tell_waiting(event, now)
+        elif isinstance(event, RunStarted):
             self._told = now
         elif self.pace.total and now - self._told >= STATUS_EVERY and not isinstance(event, RunFinished):
             self._told = now
             self.console.print(Text(status(self.pace, now)), soft_wrap=True)
+
+    def _tell_waiting(self, event: Waiting, now: float) -> None:
+        """That it has begun, then how far it is from time to time."""
+        if event.how_far is None:
+            self._waits_told.pop(event.what, None)
+        elif now - self._waits_told.get(event.what, float("-inf")) >= STATUS_EVERY:
+            self._waits_told[event.what] = now
+            self.console.print(Text(waiting_line(event.what, event.how_far)), soft_wrap=True)
 
     def picture(self) -> RenderableType:
         """The live display at this moment."""
@@ -101,6 +112,7 @@ class _Printer:
         ]
         if len(running) > RUNNING_SHOWN:
             shown.append(Text(f"  … and {len(running) - RUNNING_SHOWN} more", style="dim"))
+        shown += [Text(waiting_line(*each), style="dim") for each in list(self.pace.waiting.items())]
         if not self.pace.total:  # no run: `validate` tells what it does in notes
             return Group(*shown)
         grid = Table.grid(padding=(0, 1))
@@ -137,12 +149,18 @@ class _Printer:
 def opening(event: RunStarted) -> str:
     """The first line: what is about to happen, where and why there."""
     done = event.total - event.pending
+    reckoning = f" ({line(event.reckoning)})" if event.reckoning else ""
     already = f", {done} already done" if done else ""
     return (
         f"{line(event.run_name)}: {event.total} {'trial' if event.total == 1 else 'trials'}{already}"
         f" · backend {line(event.backend)} ({line(event.reason)})"
-        f" · {event.concurrency} at a time · {line(event.directory)}"
+        f" · {event.concurrency} at a time{reckoning} · {line(event.directory)}"
     )
+
+
+def waiting_line(what: str, how_far: str) -> str:
+    """One thing that is waited for."""
+    return f"  … {line(what, 90)}  {line(how_far, 120)}"
 
 
 def verdict_line(event: Judged) -> Text:

@@ -14,14 +14,22 @@ from cooperbench.budget import Budget
 from cooperbench.dataset import load_dataset, select
 from cooperbench.dataset.model import Dataset, Pair, Task
 from cooperbench.errors import UsageError
-from cooperbench.eval.backends.base import EvalBackend
+from cooperbench.eval.evaluator import recorded_images
 from cooperbench.eval.judging import Judging
 from cooperbench.eval.plan import Rules
-from cooperbench.eval.sources import Chosen, judgements_at_once, opened_backend, ready_image
-from cooperbench.events import Event, Note, Progress, RunFinished, RunStarted, TrialFinished
-from cooperbench.pool import describe, pooled
+from cooperbench.eval.sources import (
+    Chosen,
+    hear,
+    judgements_at_once,
+    keep_images_within,
+    one_at_a_time,
+    opened_backend,
+    trials_at_once,
+)
+from cooperbench.eval.supply import Supply
+from cooperbench.events import Note, Progress, RunFinished, RunStarted, TrialFinished
 from cooperbench.runner.crew import Crew
-from cooperbench.runner.schedule import Images, Schedule
+from cooperbench.runner.schedule import Schedule
 from cooperbench.runner.spec import (
     DEFAULT_AGENT,
     DEFAULT_MODEL,
@@ -41,9 +49,6 @@ from cooperbench.runs import (
     standings,
     summary,
 )
-
-_AT_ONCE = 4
-"""Images made ready at the same time."""
 
 
 def run(
@@ -75,6 +80,7 @@ def run(
     team_without: Sequence[str] = (),
     max_cost: float | None = None,
     max_trial_cost: float | None = None,
+    disk_budget: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run agents on a selection of the dataset and judge what they wrote.
@@ -87,8 +93,8 @@ def run(
         subset, repo, task_id, features: which trials; all of the dataset's pairs when nothing is said.
         model_name: the model agents are to use; None for the agent's own, or the documented default.
         agent: a name, or ``"package.module:Class"``.
-        concurrency, eval_concurrency: trials and judgements at once; None for the settings', then 20 trials and
-            as many judgements as suit the backend: a processor each on one machine, at most 10.
+        concurrency, eval_concurrency: trials and judgements at once; None for the settings', then as many as suit
+            the backend: at most 20 trials, and judgements with a processor each on one machine, at most 10.
         force: run finished trials again.
         redis_url: of earlier releases; only its default is accepted.
         setting: ``coop`` (an agent for each feature), ``team`` (the same with a lead, a task list and a scratchpad)
@@ -103,6 +109,7 @@ def run(
         timeout, merge_rule, integrity_rule, independent: how to judge, see `evaluate`.
         max_cost: US dollars after which no new trial starts; what is done is kept, and a call with more goes on.
         max_trial_cost: US dollars one trial may cost; its agents get no more answers from their model then.
+        disk_budget: bytes of images to keep, on a backend that keeps any; None as its settings say.
         progress: called with events as they happen (`cooperbench.events`).
 
     Returns:
@@ -127,8 +134,8 @@ def run(
         repo=repo,
         task_id=task_id,
         features=tuple(features) if features is not None else None,
-        concurrency=concurrency if concurrency is not None else stored.number("concurrency") or 20,
-        eval_concurrency=eval_concurrency if eval_concurrency is not None else 1,  # known with the backend
+        concurrency=concurrency if concurrency is not None else 1,  # known with the backend
+        eval_concurrency=eval_concurrency if eval_concurrency is not None else 1,  # likewise
         force=force,
         auto_eval=auto_eval,
         messaging=messaging_enabled,
@@ -144,12 +151,14 @@ def run(
     dataset = load_dataset(dataset_dir)
     pairs = select(dataset, subset=subset, repo=repo, task_id=task_id, features=features, setting=setting)
     with opened_backend(backend) as chosen:
-        spec = replace(spec, eval_concurrency=judgements_at_once(eval_concurrency, chosen.backend))
+        keep_images_within(chosen, disk_budget)
+        spec, reckoning = _sized(spec, chosen, concurrency, eval_concurrency, pairs)
         wanted = configuration(spec, chosen.name, dataset.root, pairs)
         refuse_another_experiment(directory, wanted)  # before anything is touched
         with directory.lock():
             refuse_another_experiment(directory, wanted)  # and once more: somebody may just have begun
-            return _Invocation(spec, directory, dataset, chosen, progress).carry_out(pairs, new_agent, wanted)
+            invocation = _Invocation(spec, directory, dataset, chosen, one_at_a_time(progress))
+            return invocation.carry_out(pairs, new_agent, wanted, reckoning)
 
 
 class _Invocation:
@@ -161,31 +170,35 @@ class _Invocation:
         directory: RunDirectory,
         dataset: Dataset,
         chosen: Chosen,
-        progress: Progress | None,
+        tell: Progress,
     ) -> None:
         self._spec = spec
         self._directory = directory
         self._dataset = dataset
         self._chosen = chosen
-        self._progress = progress
-        self._telling = threading.Lock()
+        self._tell = tell
+        self._recording = threading.Lock()
 
-    def carry_out(self, pairs: list[Pair], new_agent: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+    def carry_out(
+        self, pairs: list[Pair], new_agent: Any, wanted: dict[str, Any], reckoning: str
+    ) -> dict[str, Any]:
         """Everything between the lock and the summary."""
-        recorded = self._directory.read_config()
-        self._directory.write_config(joined(recorded, wanted))
-        todo, done = self._split(pairs)
+        recorded = self._directory.read_config() or {}
+        self._directory.write_config(joined(recorded or None, wanted))
         tasks = {key: self._dataset.task(*key) for key in {(pair.repo, pair.task_id) for pair in pairs}}
-        self._announce(len(pairs), len(todo))
+        # In the order of their images, so that one is used while it is there.
+        todo, done = self._split(sorted(pairs, key=lambda pair: tasks[pair.repo, pair.task_id].image))
+        self._announce(len(pairs), len(todo), reckoning)
         unjudged = done if self._spec.auto_eval else []
+        hear(self._chosen.backend, self._tell)
         ended = False
         try:
-            images = self._ready_images({_key(t): tasks[_key(t)] for t in [*todo, *unjudged]}.values())
-            self._record_images(images, recorded or {}, wanted)
+            supply = self._supply([tasks[_key(trial)] for trial in [*todo, *unjudged]], recorded)
+            supply.ready_all()
             bench = self._bench(new_agent, self._budget())
             for trial in done:
                 self._tell(TrialFinished(trial.pair, trial.setting, "skip", 0.0, None, 0, None))
-            ended = Schedule(bench, tasks, images).carry_out(todo, unjudged)
+            ended = Schedule(bench, tasks, supply).carry_out(todo, unjudged)
         finally:
             totals = self._write_summaries()
         if not ended:
@@ -205,39 +218,25 @@ class _Invocation:
             (done if is_done else todo).append(trial)
         return todo, done
 
-    def _announce(self, total: int, pending: int) -> None:
+    def _announce(self, total: int, pending: int, reckoning: str) -> None:
         name, reason = self._chosen.name, self._chosen.reason
         concurrency, path = self._spec.concurrency, self._directory.path
-        self._tell(RunStarted(self._spec.run_name, total, pending, name, reason, concurrency, path))
+        self._tell(
+            RunStarted(self._spec.run_name, total, pending, name, reason, concurrency, path, reckoning)
+        )
 
-    def _ready_images(self, tasks: Any) -> Images:
-        """Make every image ready; one that cannot be is its own trials' error, all of them are the run's.
+    def _supply(self, work: list[Task], config: dict[str, Any]) -> Supply:
+        recorded = recorded_images(config)
 
-        Raises:
-            BackendError: not one image can be made ready.
-        """
-        distinct: dict[str, Task] = {task.image: task for task in tasks}
-        digests: dict[str, str | None] = {}
-        broken: dict[str, Exception] = {}
-        backend: EvalBackend = self._chosen.backend
-        for task, result in pooled(distinct.values(), lambda task: ready_image(backend, task), _AT_ONCE):
-            if isinstance(result, Exception):
-                broken[task.image] = result
-                self._tell(Note(f"image {task.image} cannot be made ready: {describe(result)}"))
-            else:
-                digests[task.image] = result
-        if broken and not digests:
-            raise next(iter(broken.values()))
-        return Images(digests, {image: describe(error) for image, error in broken.items()})
-
-    def _record_images(self, images: Images, recorded: dict[str, Any], wanted: dict[str, Any]) -> None:
-        known = recorded.get("images")
-        for image, digest in images.digests.items():
-            before = known.get(image) if isinstance(known, dict) else None
+        def record(image: str, digest: str | None) -> None:
+            before = recorded.get(image)
             if before and digest and before != digest:
                 self._tell(Note(f"image {image} is {digest} now; earlier trials of this run had {before}"))
-        config = {**wanted, "images": dict(images.digests)}
-        self._directory.write_config(joined(self._directory.read_config(), config))
+            with self._recording:
+                now = self._directory.read_config() or {}
+                self._directory.write_config({**now, "images": {**now["images"], image: digest}})
+
+        return Supply(self._chosen.backend, work, self._tell, recorded=recorded, on_ready=record)
 
     def _budget(self) -> Budget:
         """The run's money; what its earlier invocations cost is spent."""
@@ -263,15 +262,19 @@ class _Invocation:
         self._directory.write_eval_summary(eval_summary(self._directory, rows))
         return totals
 
-    def _tell(self, event: Event) -> None:
-        """One event at a time, whichever thread has it."""
-        if self._progress is not None:
-            with self._telling:
-                self._progress(event)
-
 
 def _key(trial: TrialDirectory) -> tuple[str, int]:
     return trial.pair.repo, trial.pair.task_id
+
+
+def _sized(
+    spec: RunSpec, chosen: Chosen, trials: int | None, judgements: int | None, pairs: Sequence[Pair]
+) -> tuple[RunSpec, str]:
+    """With as much at once as was asked for or suits the backend, and the reckoning."""
+    agents = 1 if spec.setting == "solo" else max(len(pair.features) for pair in pairs)
+    number, reckoning = trials_at_once(trials, chosen.backend, agents)
+    at_once = judgements_at_once(judgements, chosen.backend)
+    return replace(spec, concurrency=number, eval_concurrency=at_once), reckoning
 
 
 def _model(asked: str | None, agent: object) -> str | None:

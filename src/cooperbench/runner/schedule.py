@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -23,7 +22,7 @@ from cooperbench.errors import BackendError, SandboxStartError
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import DEFAULT_WORKDIR, EvalBackend, Sandbox, SandboxSpec
 from cooperbench.eval.evaluator import judged_event, unjudged_event
-from cooperbench.eval.judging import judge_trial
+from cooperbench.eval.supply import Supply
 from cooperbench.events import Judged, Note, TrialFinished
 from cooperbench.runner.trial import Bench, Trial
 from cooperbench.runs import TrialDirectory
@@ -32,22 +31,13 @@ _PATIENCE = 15
 """Seconds the trials under way are given to end when the run is being stopped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Images:
-    """Which images are ready, and which cannot be made so."""
-
-    digests: Mapping[str, str | None]
-    broken: Mapping[str, str]
-    """Image reference → why."""
-
-
 class Schedule:
     """Runs trials and judges them."""
 
-    def __init__(self, bench: Bench, tasks: Mapping[tuple[str, int], Task], images: Images) -> None:
+    def __init__(self, bench: Bench, tasks: Mapping[tuple[str, int], Task], supply: Supply) -> None:
         self._bench = bench
         self._tasks = tasks
-        self._images = images
+        self._supply = supply
         self._todo: Iterator[TrialDirectory] = iter(())
         self._unjudged: deque[TrialDirectory] = deque()
         self._trials: dict[Future[TrialFinished], tuple[TrialDirectory, Trial]] = {}
@@ -106,21 +96,16 @@ class Schedule:
         future.add_done_callback(self._done.put)
 
     def _run(self, trial: Trial, directory: TrialDirectory) -> TrialFinished:
-        if (reason := self._images.broken.get(self._task(directory).image)) is not None:
-            return trial.fail(SandboxStartError(reason))
+        try:
+            self._supply.ready(self._task(directory))
+        except SandboxStartError as problem:
+            return trial.fail(problem)
         return trial.run()
 
     def _judge(self, backend: EndableBackend, directory: TrialDirectory) -> Judged:
         begun = time.monotonic()
-        task = self._task(directory)
-        if (reason := self._images.broken.get(task.image)) is not None:
-            raise SandboxStartError(reason)
-        verdict, reused = judge_trial(
-            backend,
-            task,
-            directory,
-            self._bench.spec.judging,
-            image_digest=self._images.digests.get(task.image),
+        verdict, reused = self._supply.judge(
+            self._task(directory), directory, self._bench.spec.judging, backend=backend
         )
         return judged_event(directory, verdict, time.monotonic() - begun, reused=reused)
 
@@ -132,6 +117,7 @@ class Schedule:
     def _settle(self, future: Future[Any]) -> None:
         if future in self._judgements:
             directory, _ = self._judgements.pop(future)
+            self._supply.finished(self._task(directory))
             error = future.exception()
             if error is not None and not isinstance(error, Exception):
                 raise error
@@ -145,6 +131,8 @@ class Schedule:
         self._bench.tell(finished)
         if finished.status == "done" and self._bench.spec.auto_eval:
             self._unjudged.append(directory)
+        else:
+            self._supply.finished(self._task(directory))
 
     def _ask_to_stop(self) -> None:
         """Called by a signal handler, so it does the least there is."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from cooperbench.errors import CooperBenchError, MissingExtra, SandboxStartError
 from cooperbench.eval.backends.base import DEFAULT_WORKDIR, Listener, Recipe, SandboxSpec
-from cooperbench.eval.backends.docker import probe, recipes, sweep
+from cooperbench.eval.backends.docker import containers, probe, recipes, sweep
 from cooperbench.eval.backends.docker.config import Settings, settings
 from cooperbench.eval.backends.docker.engine import Engine, EngineGone, Refused, connect
 from cooperbench.eval.backends.docker.images import Images, digest
@@ -95,13 +95,16 @@ class DockerBackend:
 
     def sweep(self) -> list[str]:
         """See `base.Sweeper`."""
-        return sweep.sweep(self._open()[0])
+        engine = self._open()[0]
+        containers.remove_unremoved(engine)
+        return sweep.sweep(engine)
 
     def close(self) -> None:
         """See `base.Closable`."""
         with self._lock:
             opened, self._opened = self._opened, None
         if opened is not None and opened[0].pid == os.getpid():
+            containers.remove_unremoved(opened[0])
             opened[0].close()
 
     def diagnose(self) -> list[tuple[bool, str]]:

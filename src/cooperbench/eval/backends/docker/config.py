@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from cooperbench.errors import UsageError
+from cooperbench.settings import size
 
 MIB = 1 << 20
 GIB = 1 << 30
 NETWORKS = ("open", "none", "internal", "host")
 PULLS = ("missing", "always", "never")
 
-_UNITS = {"": 1, "k": 1 << 10, "m": MIB, "g": GIB, "t": 1 << 40}
 _SIZES = ("memory", "output", "shared_memory", "disk_budget")
 
 
@@ -93,10 +92,10 @@ def _value(name: str, value: Any) -> Any:
 def _size(name: str, value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", str(value).strip().lower())
+    found = size(str(value))
     if found is None:
         raise UsageError(f"docker backend: {name} is a size such as 512m or 4g, not {value!r}")
-    return int(float(found[1]) * _UNITS[found[2]])
+    return found
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

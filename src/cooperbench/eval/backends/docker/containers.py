@@ -185,9 +185,20 @@ def remove(engine: Engine, container: str) -> None:
     try:
         with complaints(engine, f"removing container {container[:12]}"):
             engine.api.remove_container(container, force=True, v=True)
+    except EngineGone:
+        engine.unremoved.add(container)
+        raise
     except Refused as refused:
         if refused.status not in (404, 409):
             raise
+
+
+def remove_unremoved(engine: Engine) -> None:
+    """Try again with those that were to go while the engine was away."""
+    for container in list(engine.unremoved):
+        engine.unremoved.discard(container)
+        with contextlib.suppress(EngineGone, Refused):
+            remove(engine, container)
 
 
 def allow_processes(engine: Engine, container: str, number: int) -> None:

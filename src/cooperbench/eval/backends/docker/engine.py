@@ -33,6 +33,8 @@ class Engine:
         self.api = api
         self.place = place
         self.pid = os.getpid()
+        self.unremoved: set[str] = set()
+        """Containers that were to go while the engine did not answer."""
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:

@@ -1,0 +1,129 @@
+"""The images of one invocation: each made ready once however many ask for it, and given up after the last of its work.
+
+Without a disk budget all of them are made ready before any work begins. Within one, each comes when it is its turn,
+and whoever brings the work in the order of its images has one used while it is there.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from cooperbench.dataset.model import Task
+from cooperbench.errors import SandboxStartError
+from cooperbench.eval.backends.base import Budgeted, EvalBackend, offers
+from cooperbench.eval.judging import Judging, current_verdict, judge_trial
+from cooperbench.eval.sources import ready_image
+from cooperbench.events import Note, Progress
+from cooperbench.pool import describe, pooled
+from cooperbench.runs import TrialDirectory
+
+_AT_ONCE = 4
+"""Images made ready at the same time."""
+
+OnReady = Callable[[str, str | None], None]
+"""Called with an image and its digest, from the thread that made it ready."""
+
+
+class Supply:
+    """Images for work to come. Safe to use from any thread."""
+
+    def __init__(
+        self,
+        backend: EvalBackend,
+        work: Iterable[Task],
+        tell: Progress,
+        *,
+        recorded: Mapping[str, str] | None = None,
+        on_ready: OnReady | None = None,
+    ) -> None:
+        """`work`: the task of each piece of it. `recorded`: digests images had when this work was last under way."""
+        self._backend = backend
+        self._tell = tell
+        self._recorded = recorded or {}
+        self._on_ready = on_ready
+        tasks = list(work)
+        self._tasks = {task.image: task for task in tasks}
+        self._left = Counter(task.image for task in tasks)
+        self._ready: dict[str, Future[str | None]] = {}
+        self._lock = threading.Lock()
+        self.bounded = offers(backend, Budgeted) and backend.keep_within(None) > 0
+        """Images are kept within a budget."""
+
+    def ready_all(self) -> None:
+        """Make every image ready, unless they are bounded: then each has its turn.
+
+        Raises:
+            SandboxStartError: not one can be made ready.
+        """
+        if self.bounded:
+            return
+        results = [result for _, result in pooled(self._tasks.values(), self.ready, _AT_ONCE)]
+        broken = [result for result in results if isinstance(result, Exception)]
+        if broken and len(broken) == len(results):
+            raise broken[0]
+
+    def ready(self, task: Task) -> str | None:
+        """Have a task's image ready; returns its digest, None if it has none.
+
+        Raises:
+            SandboxStartError: it can neither be found nor made, now or when it was first asked for.
+        """
+        with self._lock:
+            known = self._ready.get(task.image)
+            future = self._ready.setdefault(task.image, Future())
+        if known is None:
+            self._make_ready(task, future)
+        try:
+            return future.result()
+        except SandboxStartError as problem:
+            raise SandboxStartError(str(problem)) from problem
+
+    def _make_ready(self, task: Task, future: Future[str | None]) -> None:
+        begun = time.monotonic()
+        try:
+            digest = ready_image(self._backend, task)
+            if self._on_ready is not None:
+                self._on_ready(task.image, digest)
+        except BaseException as problem:
+            future.set_exception(problem)
+            if isinstance(problem, Exception):
+                self._tell(Note(f"image {task.image} cannot be made ready: {describe(problem)}"))
+            return
+        future.set_result(digest)
+        if (seconds := time.monotonic() - begun) > 1:
+            self._tell(Note(f"image {task.image} made ready in {seconds:.1f} s"))
+
+    def finished(self, task: Task) -> None:
+        """A piece of a task's work is done with."""
+        with self._lock:
+            self._left[task.image] -= 1
+            last = self._left[task.image] == 0
+        if last and self.bounded and offers(self._backend, Budgeted):
+            self._backend.release_image(task.image)
+
+    def judge(
+        self,
+        task: Task,
+        trial: TrialDirectory,
+        judging: Judging,
+        *,
+        force: bool = False,
+        backend: EvalBackend | None = None,
+    ) -> tuple[dict[str, Any], bool]:
+        """`judge_trial` with the image made ready. Within a budget no image is brought for a verdict that holds.
+
+        Args:
+            backend: what to judge on, if it is not the one that has the images.
+        """
+        before = self._recorded.get(task.image) if self.bounded else None
+        if before is not None and not force:
+            held = current_verdict(task, trial, judging, before)
+            if held is not None:
+                return held, True
+        on = self._backend if backend is None else backend
+        return judge_trial(on, task, trial, judging, force=force, image_digest=self.ready(task))
