@@ -40,6 +40,11 @@ class Registry(ThreadingHTTPServer):
         self.plain = self.add("", b"here\n")
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def close(self) -> None:
+        """Answer no more."""
+        self.shutdown()
+        self.server_close()
+
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.server_address[1]}"

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+import shutil
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +17,11 @@ from typing import Any
 import pytest
 
 from cooperbench import register_backend, run
-from cooperbench.dataset import demo_dataset
-from cooperbench.errors import SandboxLost, SandboxStartError
+from cooperbench.cli import main
+from cooperbench.dataset import demo_dataset, load_dataset
+from cooperbench.errors import BackendError, SandboxLost, SandboxStartError
 from cooperbench.eval import backends
+from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.docker import DockerBackend
 from cooperbench.events import Judged, TrialFinished, TrialStarted
 from tests.docker import daemon as daemons
@@ -124,4 +130,106 @@ def test_a_run_goes_through_a_stop_of_the_engine(daemon: Daemon, second: str, tm
     assert _outcomes(again) == EXPECTED
     with contextlib.closing(DockerBackend(host=daemon.address)) as backend:
         backend.sweep()
+        assert engines.containers_of(backend) == []
+
+
+def test_images_of_finished_tasks_go_when_there_is_a_budget(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With room for next to nothing each image is made when its task begins, once, and gone for the next one's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DOCKER_HOST", daemon.address)
+    (tmp_path / "cooperbench.toml").write_text('[backends.docker]\npull = "never"\nnetwork = "none"\n')
+    images = sorted(task.image for task in load_dataset(DEMO).tasks.values())
+    with contextlib.closing(DockerBackend(host=daemon.address)) as backend:
+        for image in images:
+            if engines.engine_of(backend).images(image):
+                engines.engine_of(backend).remove_image(image)
+        command = (
+            "run --demo -a gold --setting solo --backend docker --disk-budget 1k -c 1 -n kept --features 1,2"
+        )
+        assert main(command.split()) == 0
+        told = capsys.readouterr().err
+        built = re.findall(r"… image (\S+)  building", told)
+        assert sorted(set(built)) == images
+        assert [image for image in images if engines.engine_of(backend).images(image)] == []
+        # Once more: the verdicts hold, and no image is made to find that out.
+        assert main(command.split()) == 0
+        assert "building" not in capsys.readouterr().err
+        assert main(["eval", "--backend", "docker", "--disk-budget", "1k", "-n", "kept"]) == 0
+        assert "building" not in capsys.readouterr().err
+
+
+def test_an_engine_that_wants_to_know_who_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``DOCKER_HOST`` and ``DOCKER_TLS_VERIFY`` with certificates of the test's own, as documented for the client."""
+    _certificates(tmp_path)
+    options = ["--tlsverify", *(f"--tls{kind}={tmp_path / file}" for kind, file in _TLS)]
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        daemons.running(options, listener=listener),
+    ):
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+        monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+        with contextlib.closing(DockerBackend(pull="never", network="none")) as backend:
+            assert all(fine for fine, _ in backend.diagnose()), backend.diagnose()
+            engines.make_image(backend, engines.IMAGE, {"build.sh": "true\n"})
+            sandbox = backend.create_sandbox(engines.IMAGE)
+            assert sandbox.exec("echo", "safely").stdout == b"safely\n"
+            assert sandbox.run(["cat"], stdin=b"x" * 200_000).stdout == b"x" * 200_000
+            late = sandbox.run(["sh", "-c", "echo begun; sleep 60"], timeout=1)
+            assert (late.timed_out, late.stdout) == (True, b"begun\n")
+            shell.put_files(sandbox, {"/srv/x": bytes(range(256)) * 4000})
+            assert shell.get_files(sandbox, "/srv") == {"x": bytes(range(256)) * 4000}
+            sandbox.terminate()
+        monkeypatch.delenv("DOCKER_TLS_VERIFY")
+        monkeypatch.delenv("DOCKER_CERT_PATH")
+        with contextlib.closing(DockerBackend()) as stranger:
+            ((fine, said),) = stranger.diagnose()
+            assert not fine
+            assert "DOCKER_HOST" in said
+
+
+_TLS = (("cacert", "ca.pem"), ("cert", "server-cert.pem"), ("key", "server-key.pem"))
+
+
+def _certificates(directory: Path) -> None:
+    """An authority, and what it signs for a server and for a client, named as the client library looks for them."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        engines.missing("needs openssl: apt-get install openssl")
+
+    def make(*arguments: str) -> None:
+        subprocess.run([openssl, *arguments], cwd=directory, check=True, capture_output=True)
+
+    key = ("-newkey", "rsa:2048", "-nodes")
+    make("req", "-x509", *key, "-keyout", "ca-key.pem", "-out", "ca.pem", "-subj", "/CN=tests", "-days", "2")
+    for prefix, purpose in (("server-", "serverAuth"), ("", "clientAuth")):
+        request, signed = f"{prefix}request.pem", f"{prefix}cert.pem"
+        make("req", *key, "-keyout", f"{prefix}key.pem", "-out", request, "-subj", f"/CN={purpose}")
+        (directory / "purpose").write_text(f"subjectAltName=IP:127.0.0.1\nextendedKeyUsage={purpose}\n")
+        authority = ("-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial", "-extfile", "purpose")
+        make("x509", "-req", "-in", request, "-out", signed, "-days", "2", *authority)
+
+
+def test_the_disk_of_the_engine_is_full() -> None:
+    """The command sees it, the harness is told as what it is, and what was there before goes on."""
+    with (
+        daemons.running(disk="500m") as daemon,
+        contextlib.closing(DockerBackend(host=daemon.address, pull="never", network="none")) as backend,
+    ):
+        engines.make_image(backend, engines.IMAGE, {"build.sh": "true\n"})
+        sandbox = backend.create_sandbox(engines.IMAGE)
+        shell.put_files(sandbox, {"/srv/before": b"kept"})
+        filled = sandbox.exec("sh", "-c", "cat /dev/zero >/big")
+        assert filled.returncode == 1
+        assert "No space left on device" in filled.stderr_read()
+        with pytest.raises(BackendError, match="no space left on device"):
+            shell.put_files(sandbox, {"/srv/more": b"x" * 1_000_000})
+        with pytest.raises(SandboxStartError, match="no space left on device"):
+            backend.create_sandbox(engines.IMAGE)
+        assert sandbox.exec("cat", "/srv/before").stdout == b"kept"
+        assert sandbox.exec("rm", "/big").returncode == 0
+        shell.put_files(sandbox, {"/srv/more": b"x" * 1_000_000})
+        sandbox.terminate()
         assert engines.containers_of(backend) == []

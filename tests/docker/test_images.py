@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import secrets
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -13,15 +17,13 @@ from cooperbench.errors import SandboxStartError
 from cooperbench.eval.backends.docker import DockerBackend
 from cooperbench.eval.backends.docker.images import Images
 from tests.docker import engines
-from tests.docker.registry import MANIFEST, Registry
+from tests.docker.registry import MANIFEST, Registry, credentials
 
 
 @pytest.fixture
 def registry() -> Iterator[Registry]:
-    registry = Registry()
-    yield registry
-    registry.shutdown()
-    registry.server_close()
+    with contextlib.closing(Registry()) as registry:
+        yield registry
 
 
 @pytest.fixture
@@ -29,13 +31,24 @@ def name() -> str:
     return f"pulled-{secrets.token_hex(4)}"
 
 
+@dataclass
+class Told:
+    """What was told of waits, and the pauses that were asked for instead of taken."""
+
+    waits: list[tuple[str, str | None]] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+
+    def listen(self, what: str, how_far: str | None) -> None:
+        self.waits.append((what, how_far))
+
+
 @contextlib.contextmanager
-def _images(backend: DockerBackend, *names: str, **settings: object) -> Iterator[tuple[Images, list[float]]]:
-    """Images with these settings; the pauses they make are noted, not taken."""
+def _images(backend: DockerBackend, *names: str, **settings: object) -> Iterator[tuple[Images, Told]]:
+    """Images with these settings; `names` are gone afterwards."""
     from cooperbench.eval.backends.docker.config import settings as checked
 
-    pauses: list[float] = []
-    yield Images(backend._open()[0], checked(settings), pause=pauses.append), pauses
+    told = Told()
+    yield Images(backend._open()[0], checked(settings), tell=told.listen, pause=told.pauses.append), told
     for each in names:
         with contextlib.suppress(Exception):
             engines.engine_of(backend).remove_image(each, force=True)
@@ -55,15 +68,33 @@ def test_once_however_many_ask(backend: DockerBackend, registry: Registry, name:
 
 def test_too_many_requests_are_waited_out(backend: DockerBackend, registry: Registry, name: str) -> None:
     image = f"{registry.address}/{name}:1"
-    registry.refusals = 100
-    with _images(backend, image, pull_patience=0) as (images, pauses):
+    registry.refusals = 1000
+    with _images(backend, image, pull_patience=0) as (images, told):
         with pytest.raises(SandboxStartError, match=r"cannot be pulled: .*toomanyrequests"):
             images.ready(image)
-        assert pauses == []
-    with _images(backend, image) as (images, pauses):
-        images._pause = lambda seconds: (pauses.append(seconds), setattr(registry, "refusals", 0))  # type: ignore[func-returns-value]
+        assert told.pauses == []
+    with _images(backend, image) as (images, told):
+
+        def pause(seconds: float) -> None:
+            told.pauses.append(seconds)
+            registry.refusals = 1000 if len(told.pauses) < 3 else 0
+
+        images._pause = pause
         images.ready(image)
-        assert pauses == [15.0]
+        assert told.pauses == [15.0, 30.0, 60.0]
+        shown = [how_far for what, how_far in told.waits if what == f"image {image}"]
+        assert shown.count("its registry has had too many requests: asked again in 30 s") == 1
+        assert shown[-1] is None
+
+
+def test_how_far_a_pull_is_is_told(backend: DockerBackend, registry: Registry, name: str) -> None:
+    image = f"{registry.address}/{name}:1"
+    registry.add(name, secrets.token_bytes(8_000_000))
+    with _images(backend, image) as (images, told):
+        images.ready(image)
+    assert told.waits[0] == (f"image {image}", "pulling")
+    assert told.waits[-1] == (f"image {image}", None)
+    assert any(re.fullmatch(r"pulling, \d of 8 MB|unpacking", how_far or "") for _, how_far in told.waits)
 
 
 def test_missing_from_its_registry(backend: DockerBackend, registry: Registry) -> None:
@@ -99,9 +130,124 @@ def test_always(backend: DockerBackend, registry: Registry, name: str) -> None:
         assert registry.asked["manifests"] > before
 
 
-def test_the_budget(backend: DockerBackend, registry: Registry, name: str) -> None:
-    names = [f"{registry.address}/{name}:{number}" for number in range(3)]
+# -------------------------------------------------------------------------------------------- who may pull
+
+
+@pytest.mark.parametrize("auth", ["basic", "token"])
+def test_credentials_are_those_of_docker_login(
+    auth: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(Registry(auth)) as registry:
+        image = f"{registry.address}/{name}:1"
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+        with (
+            contextlib.closing(DockerBackend()) as stranger,
+            _images(stranger, image) as (images, _),
+            pytest.raises(SandboxStartError, match=r"cannot be pulled: .*docker login"),
+        ):
+            images.ready(image)
+        logins = {"auths": {registry.address: {"auth": credentials()}}}
+        (tmp_path / "config.json").write_text(json.dumps(logins))
+        with contextlib.closing(DockerBackend()) as reader, _images(reader, image) as (images, _):
+            assert images.ready(image)["RepoDigests"]
+        assert bool(registry.asked["token"]) is (auth == "token")
+
+
+# -------------------------------------------------------------------------------------------- the budget
+
+MB = 1_000_000
+
+
+def _add(registry: Registry, name: str, *sizes: int) -> list[str]:
+    """Images of one layer in common and one of their own; their names."""
+    common = secrets.token_bytes(3 * MB)
+    names = [f"{name}-{number}" for number in range(len(sizes))]
+    for each, size in zip(names, sizes, strict=True):
+        registry.add(each, common, secrets.token_bytes(size))
+    return [f"{registry.address}/{each}:1" for each in names]
+
+
+def _there(images: Images, names: list[str]) -> list[bool]:
+    return [images.find(each) is not None for each in names]
+
+
+def test_a_budget_counts_a_layer_once(backend: DockerBackend, registry: Registry, name: str) -> None:
+    names = _add(registry, name, MB, MB, 2 * MB)
+    with _images(backend, *names, disk_budget=6 * MB) as (images, _):
+        for each in names[:2]:
+            images.ready(each)  # 3 in common, 1 and 1: together 5, not 8
+        assert _there(images, names) == [True, True, False]
+        with images.shelf.using(names[0]):
+            pass  # the other is now needed least recently
+        images.ready(names[2])
+        assert _there(images, names) == [True, False, True]
+
+
+def test_what_is_held_or_in_use_stays(
+    backend: DockerBackend, registry: Registry, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = _add(registry, name, MB, MB, MB, MB)
     with _images(backend, *names, disk_budget=1) as (images, _):
-        for each in names:
-            images.ready(each)
-        assert [images.find(each) is not None for each in names] == [False, False, True]
+        images.shelf.hold(names[0])
+        images.ready(names[0])
+        images.ready(names[1])
+        container = engines.engine_of(backend).create_container(names[1], ["/none"])["Id"]
+        try:
+            images.ready(names[2])
+            assert _there(images, names[:3]) == [True, True, True]
+            assert [r.message for r in caplog.records if "more than the disk budget" in r.message][1:] == []
+        finally:
+            engines.engine_of(backend).remove_container(container)
+        images.shelf.release(names[0])
+        images.ready(names[3])
+        assert _there(images, names) == [False, False, False, True]
+
+
+def test_what_was_there_before_is_nobodys_to_remove(
+    backend: DockerBackend, registry: Registry, name: str
+) -> None:
+    before, ours = _add(registry, name, MB, MB)
+    engines.engine_of(backend).pull(before.rpartition(":")[0], tag="1")
+    with _images(backend, before, ours, disk_budget=1, pull="always") as (images, _):
+        images.ready(before)
+        images.ready(ours)
+        images.shelf.make_room()
+        assert _there(images, [before, ours]) == [True, False]
+
+
+def test_a_mirrors_name_goes_too(backend: DockerBackend, registry: Registry, name: str) -> None:
+    image, source = f"somebody/{name}:3", f"{registry.address}/somebody/{name}:3"
+    with _images(backend, image, source, mirror=registry.address, disk_budget=1) as (images, _):
+        images.ready(image)
+        images.shelf.make_room()
+        assert _there(images, [image, source]) == [False, False]
+
+
+def test_the_backend_keeps_what_it_prepared_until_it_is_released(
+    backend: DockerBackend, registry: Registry, name: str
+) -> None:
+    first, second = _add(registry, name, MB, MB)
+    with _images(backend, first, second) as (images, _), contextlib.closing(DockerBackend()) as ours:
+        assert ours.keep_within(1) == ours.keep_within(None) == 1
+        ours.prepare_image(first, None)
+        ours.prepare_image(second, None)
+        assert _there(images, [first, second]) == [True, True]
+        for each in (first, second, "never-heard-of"):
+            ours.release_image(each)
+        ours.close()
+        assert _there(images, [first, second]) == [False, False]
+
+
+# -------------------------------------------------------------------------------------------- other machines
+
+
+def test_a_registry_that_has_it_for_other_machines_only(
+    backend: DockerBackend, registry: Registry, name: str
+) -> None:
+    registry.add(name, b"x", architecture="s390x", listed=True)
+    image = f"{registry.address}/{name}:1"
+    with (
+        _images(backend, image) as (images, _),
+        pytest.raises(SandboxStartError, match=r"cannot be pulled: .*its registry has it for other machines"),
+    ):
+        images.ready(image)

@@ -105,6 +105,7 @@ class DockerBackend:
             opened, self._opened = self._opened, None
         if opened is not None and opened[0].pid == os.getpid():
             containers.remove_unremoved(opened[0])
+            opened[2].shelf.make_room()
             opened[0].close()
 
     def diagnose(self) -> list[tuple[bool, str]]:

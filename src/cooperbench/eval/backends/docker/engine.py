@@ -97,8 +97,6 @@ def connect(settings: Settings) -> Engine:
     """
     try:
         from docker.errors import DockerException
-
-        from docker import APIClient
     except ImportError as problem:
         raise MissingExtra("backend 'docker'", "docker") from problem
     from cooperbench.eval.backends.docker import transport
@@ -108,7 +106,7 @@ def connect(settings: Settings) -> Engine:
         try:
             if place.address.startswith("unix://"):
                 transport.answers(place.address.removeprefix("unix://"))
-            api = APIClient(base_url=place.address, version="auto", timeout=_PATIENCE, **place.options)
+            api = transport.Client(base_url=place.address, version="auto", timeout=_PATIENCE, **place.options)
             transport.install(api, _PATIENCE)
             return Engine(api, place)
         except (DockerException, OSError, ValueError) as problem:

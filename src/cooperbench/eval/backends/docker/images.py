@@ -198,8 +198,10 @@ def _too_many(said: str) -> bool:
 
 def _remedy(said: str) -> str:
     text = said.lower()
-    if "unauthorized" in text or "denied" in text:
+    if any(word in text for word in ("unauthorized", "denied", "credentials", "authentication")):
         return " (does it exist? if it is private: docker login)"
+    if "no matching manifest" in text:
+        return " (its registry has it for other machines than the engine's)"
     if "manifest unknown" in text or "not found" in text:
         return " (its registry does not have it)"
     return ""

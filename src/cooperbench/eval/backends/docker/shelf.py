@@ -86,16 +86,16 @@ class Shelf:
         """Take away what nobody needs until the rest is within the budget.
 
         Args:
-            besides: an image that stays. None: one is about to come, and room is made for the largest seen so far.
+            besides: an image that stays.
         """
         if not self.budget:
             return
         with self._evicting:
-            stuck: set[str] = {besides}
-            while self._size() + (0 if besides else self._largest()) > self.budget:
+            stuck = {besides}
+            while self._size() > self.budget:
                 image = self._next(stuck)
                 if image is None:
-                    self._cannot(besides)
+                    self._cannot()
                     return
                 if not self._evict(image):
                     stuck.add(image)
@@ -113,10 +113,6 @@ class Shelf:
             for each in self._brought.values():
                 layers.update(each.layers)
         return sum(layers.values())
-
-    def _largest(self) -> int:
-        with self._lock:
-            return max((sum(each.layers.values()) for each in self._brought.values()), default=0)
 
     def _evict(self, image: str) -> bool:
         """The engine refuses to remove what a container uses; such an image stays."""
@@ -143,8 +139,8 @@ class Shelf:
             if refused.status != 404:
                 raise
 
-    def _cannot(self, besides: str) -> None:
-        if besides and not self._warned:
+    def _cannot(self) -> None:
+        if not self._warned:
             self._warned = True
             log.warning(
                 "images in use take %.1f GB, more than the disk budget of %.1f GB",

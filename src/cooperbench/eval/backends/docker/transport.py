@@ -1,7 +1,8 @@
-"""Connections to a Unix socket, as the client library makes them but for two things it gets wrong.
+"""Connections to an engine, as the client library makes them but for three things it gets wrong.
 
-It keeps a pool of idle connections for each address, with a container's id in it: dozens that nobody ever uses again.
-And it forgets a socket that could not be connected.
+Of a Unix socket it keeps a pool of idle connections for each address, with a container's id in it: dozens that nobody
+ever uses again. It forgets a socket that could not be connected. And of an engine with certificates of its own it lets
+`REQUESTS_CA_BUNDLE`, which is about the web, say who is to be trusted.
 """
 
 from __future__ import annotations
@@ -11,11 +12,21 @@ from typing import Any
 
 from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixHTTPConnectionPool
 
+from docker import APIClient
+
 WHEREVER = "http+docker://"
 """How the client library writes the address of a socket."""
 
 _CONNECTIONS = 64
 """Idle ones kept, at most."""
+
+
+class Client(APIClient):  # type: ignore[misc]
+    """The client library's, trusting whom it was told to trust."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        told = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, told, cert)
 
 
 def install(api: Any, patience: float) -> None:
