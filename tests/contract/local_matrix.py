@@ -7,9 +7,11 @@ package and the standard library: `test_local` runs it as root and, from a reada
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
+import pathlib
 import socket
 import sys
 import tarfile
@@ -21,6 +23,9 @@ from typing import Any
 from cooperbench.errors import BackendError, SandboxLost, SandboxStartError, SandboxTimeout
 from cooperbench.eval.backends.base import Completed, SandboxSpec
 from cooperbench.eval.backends.local import LocalBackend, LocalSandbox
+from cooperbench.eval.backends.local.store import gc, imageconfig
+from cooperbench.eval.backends.local.store.incoming import Incoming, install
+from cooperbench.eval.backends.local.store.layers import Stream
 
 MIB = 1 << 20
 
@@ -400,6 +405,51 @@ def a_flood_of_files_is_refused(matrix: Matrix) -> None:
         except BackendError:
             continue
         raise AssertionError(f"{directory} was given")
+
+
+# ---------------------------------------------------------------------------------------------- images
+
+
+@case
+def an_imported_image_is_whole(matrix: Matrix) -> None:
+    """Whiteouts, opaque directories, owners, hard links and set-user-id of layers, on this rung's ids."""
+    engine = matrix.backend.engine()
+    busybox = pathlib.Path("/bin/busybox")
+    if not busybox.exists():
+        raise Impossible("needs /bin/busybox (package busybox-static)")
+    first = layer(
+        {"bin/sh": (busybox.read_bytes(), 0o4755, 0), "d/gone": (b"1", 0o600, 7), "o/old": (b"2", 0o644, 0)}
+    )
+    second = layer({"d/.wh.gone": (b"", 0, 0), "o/.wh..wh..opq": (b"", 0, 0), "o/new": (b"3", 0o640, 33)})
+    diff_ids = ["sha256:" + hashlib.sha256(content).hexdigest() for content in (first, second)]
+    streams = tuple(
+        Stream(diff_id, lambda content=content: iter([content]), 0)  # type: ignore[misc]
+        for diff_id, content in zip(diff_ids, (first, second), strict=True)
+    )
+    config = imageconfig.make(diff_ids, "matrix", {"Env": ["A=b"], "User": "33:7", "WorkingDir": "/d"})
+    install(engine.images, engine.unpacker, Incoming("matrix", config, streams), ("matrix:1",))
+    sandbox = matrix.backend.create_sandbox("matrix:1", workdir="")
+    script = "ls /d /o; pwd; echo $A; stat -c '%a %u' /bin/sh /o/new; id -u"
+    done = sandbox.exec("/bin/sh", "-c", f'busybox() {{ /bin/sh "$@"; }}; {script}')
+    if matrix.rung != "user-single":
+        assert done.stdout == b"/d:\n\n/o:\nnew\n/d\nb\n4755 0\n640 33\n33\n", done
+    else:
+        assert done.stdout == b"/d:\n\n/o:\nnew\n/d\nb\n4755 0\n640 0\n0\n", done
+    sandbox.terminate()
+    (line,) = gc.remove(engine.state, engine.claims, str(engine.images.digest("matrix:1")))[:1]
+    assert "matrix:1" in line
+    assert engine.images.digest("matrix:1") is None
+
+
+def layer(members: dict[str, tuple[bytes, int, int]]) -> bytes:
+    """A layer's archive: name → content, mode, owner."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, (content, mode, owner) in members.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode, member.uid = len(content), mode, owner
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 # ---------------------------------------------------------------------------------------------- limits

@@ -101,7 +101,8 @@ class Trial:
     def _sandbox(self, seat: Seat) -> SandboxSpec:
         spec, task = self._bench.spec, self._task
         labels = {"run": spec.run_name, "trial": f"{spec.setting}/{self._pair.name}", "agent": seat.agent_id}
-        return SandboxSpec(task.image, spec.agent_timeout + MARGIN, network=task.network, labels=labels)
+        seconds = spec.agent_timeout + MARGIN
+        return SandboxSpec(task.image, seconds, network=task.network, labels=labels, user="root")
 
     # ------------------------------------------------------------------------------------------ what is kept
 

@@ -28,11 +28,7 @@ def test_what_the_living_own_is_left_alone(tmp_path: Path) -> None:
     (other.path / other.upper(1)).mkdir()
     assert one.collect() == []
     assert (other.path / other.upper(1)).is_dir()
-    with one.alone() as alone:
-        assert not alone
     other.close()
-    with one.alone() as alone:
-        assert alone
     one.close()
 
 
@@ -73,6 +69,36 @@ def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+    state.close()
+
+
+def test_a_lock_held_is_seen_and_none_is_left(tmp_path: Path) -> None:
+    one, other = opened(tmp_path), opened(tmp_path)
+    with one.locked("x"), other.unless_locked("x") as free:
+        assert not free
+    with other.unless_locked("x") as free:
+        assert free
+    assert list((one.path / "locks").iterdir()) == []
+    one.close()
+    other.close()
+
+
+def test_a_lock_is_one_at_a_time_though_its_file_comes_and_goes(tmp_path: Path) -> None:
+    state, inside, most = opened(tmp_path), [], []
+
+    def work() -> None:
+        for _ in range(200):
+            with state.locked("x"):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(most) == {1}
     state.close()
 
 

@@ -110,6 +110,9 @@ class SandboxSpec:
     """`None`: the backend's own default."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """For `cooperbench clean`: run, trial. The backend adds product, owner and expiry."""
+    user: str = ""
+    """Who commands run as, written as in a Dockerfile's USER; empty: who the image says, where a backend honours
+    that. Files put and taken as archives are root's all the same."""
 
 
 @dataclass(frozen=True, slots=True)

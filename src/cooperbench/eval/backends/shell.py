@@ -238,7 +238,7 @@ def run_job(backend: EvalBackend, job: Job) -> JobOutput:
         BackendError: anything else that went wrong; there is no output then.
     """
     timings: dict[str, float] = {}
-    spec = SandboxSpec(job.image, job.timeout + _MARGIN, network=job.network, labels=job.labels)
+    spec = SandboxSpec(job.image, job.timeout + _MARGIN, network=job.network, labels=job.labels, user="root")
     with _timed(timings, "create"):
         sandbox = create(backend, spec)
     try:

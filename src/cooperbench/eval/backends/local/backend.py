@@ -13,6 +13,7 @@ from cooperbench.eval.backends.base import DEFAULT_WORKDIR, Recipe, SandboxSpec
 from cooperbench.eval.backends.local import probe, recipes
 from cooperbench.eval.backends.local.config import Settings
 from cooperbench.eval.backends.local.engine import Engine
+from cooperbench.eval.backends.local.images import NoSuchImage
 from cooperbench.eval.backends.local.sandbox import LocalSandbox
 
 log = logging.getLogger(__name__)
@@ -45,19 +46,22 @@ class LocalBackend:
 
     def create(self, spec: SandboxSpec) -> LocalSandbox:
         """See `base.SpecBackend`."""
-        engine = self._running()
-        return engine.create(spec, engine.images.find(spec.image))
+        engine = self.engine()
+        try:
+            return engine.create(spec, engine.images.find(spec.image))
+        except NoSuchImage:  # removed after it was found: once more, for what there is to say now
+            return engine.create(spec, engine.images.find(spec.image))
 
     def prepare_image(self, image: str, recipe: Recipe | None) -> str | None:
         """See `base.ImageBackend`."""
-        engine = self._running()
+        engine = self.engine()
         if recipe is not None:
             return recipes.prepare(engine, image, recipe)
         return engine.images.find(image).digest
 
     def sweep(self) -> list[str]:
         """See `base.Sweeper`."""
-        return self._running().sweep()
+        return self.engine().sweep()
 
     def close(self) -> None:
         """See `base.Closable`."""
@@ -70,7 +74,8 @@ class LocalBackend:
         """See `base.Diagnosable`."""
         return probe.diagnose(self._settings)
 
-    def _running(self) -> Engine:
+    def engine(self) -> Engine:
+        """What makes the sandboxes; started when first asked for."""
         with self._lock:
             if self._engine is not None and self._engine.pid != os.getpid():
                 self._engine = None  # a forked copy of the process: that one is the parent's

@@ -8,9 +8,8 @@ import logging
 import os
 import select
 import socket
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,15 @@ from cooperbench.eval.backends.local.images import Image, ImageStore
 from cooperbench.eval.backends.local.inside import wire
 from cooperbench.eval.backends.local.launcher import Launcher
 from cooperbench.eval.backends.local.sandbox import Life, LocalSandbox
+from cooperbench.eval.backends.local.store import gc
+from cooperbench.eval.backends.local.store.claims import Claims
+from cooperbench.eval.backends.local.store.layers import Unpacker
 
 log = logging.getLogger(__name__)
 
 HOSTNAME = "sandbox"
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root",
     "LANG": "C.UTF-8",
 }
 _START_SECONDS = 60.0
@@ -60,8 +61,6 @@ class Engine:
         self.in_memory = settings.in_memory or not disk
         self.pid = os.getpid()
         self._numbers = itertools.count(1)
-        self._lock = threading.Lock()
-        self._builds = 0
         self._live: dict[int, LocalSandbox] = {}
         self.state = state.State(Path(settings.state_dir or state.default_directory()), ids)
         try:
@@ -69,10 +68,28 @@ class Engine:
         except BaseException:
             self.state.close()
             raise
-        self.images = ImageStore(self.state, self.launcher)
+        self.claims = Claims(self.state)
+        self.images = ImageStore(self.state, self.launcher, self.claims)
+
+    @property
+    def unpacker(self) -> Unpacker:
+        """Makes image layers."""
+        return Unpacker(self.state, self.launcher, self.ids.many, self.settings.disk_reserve)
 
     def create(self, spec: SandboxSpec, image: Image, extras: Extras = _NO_EXTRAS) -> LocalSandbox:
-        """A new sandbox of this image."""
+        """A new sandbox of this image, which nobody removes while it lives.
+
+        Raises:
+            NoSuchImage: somebody just has. SandboxStartError: it cannot be made.
+        """
+        self.images.begin_use(image)
+        try:
+            return self._create(spec, image, extras)
+        except BaseException:
+            self.images.end_use(image)
+            raise
+
+    def _create(self, spec: SandboxSpec, image: Image, extras: Extras) -> LocalSandbox:
         number = next(self._numbers)
         on_disk = self.disk if extras.build else not self.in_memory
         upper = self.state.upper(number) if on_disk else None
@@ -102,15 +119,16 @@ class Engine:
             handle=handles[0],
             deadline=deadline,
             env={**_ENVIRONMENT, **image.env, **self.settings.env},
-            workdir=spec.workdir,
+            workdir=_workdir(spec, image),
             output=self.settings.output,
-            buried=lambda: self._buried(number, None if extras.build else upper, helper),
+            buried=lambda: self._buried(number, image, None if extras.build else upper, helper),
         )
         self._live[number] = LocalSandbox(life)
         return self._live[number]
 
-    def _buried(self, number: int, upper: str | None, helper: network.Helper | None) -> None:
+    def _buried(self, number: int, image: Image, upper: str | None, helper: network.Helper | None) -> None:
         self._live.pop(number, None)
+        self.images.end_use(image)
         if helper:
             helper.end()
         if upper:
@@ -132,7 +150,8 @@ class Engine:
             "network": plan.message(),
             "files": plan.files,
             "hostname": HOSTNAME,
-            "workdir": spec.workdir,
+            "workdir": _workdir(spec, image),
+            "user": spec.user or image.user,
             "lifetime": spec.timeout,
             "limits": {
                 "memory": settings.memory,
@@ -155,36 +174,28 @@ class Engine:
 
     def sweep(self) -> list[str]:
         """Remove what dead harnesses left, and images nobody can ask for any more; waits until it is gone."""
-        lines = self.state.collect()
-        with self.state.alone() as alone, self._lock:
-            if alone and not self._live and not self._builds:
-                lines += self.images.prune()
+        lines = [*self.state.collect(), *gc.prune(self.state, self.claims)]
         self.launcher.ask("empty")
         return lines
-
-    @contextlib.contextmanager
-    def building(self) -> Iterator[None]:
-        """An image is being made: what looks unused may be part of it."""
-        with self._lock:
-            self._builds += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._builds -= 1
 
     def revive(self) -> None:
         """Another zygote after the last one died; sandboxes of the last one live on."""
         self.launcher.close()
         self.launcher = Launcher(self.ids, self.state.path, self.state.owner)
-        self.images = ImageStore(self.state, self.launcher)
+        self.images = ImageStore(self.state, self.launcher, self.claims)
 
     def close(self) -> None:
         """Terminate what is left and let go."""
         for sandbox in list(self._live.values()):
             sandbox.terminate()
         self.launcher.close()
+        self.claims.close()
         self.state.close()
+
+
+def _workdir(spec: SandboxSpec, image: Image) -> str:
+    """As asked for; a relative one (or none) starts from the image's own."""
+    return os.path.join("/", image.workdir, spec.workdir).rstrip("/") or "/"
 
 
 def _born(control: socket.socket) -> list[int]:

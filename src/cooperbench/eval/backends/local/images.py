@@ -1,21 +1,21 @@
-"""The image store: an image is a stack of read-only layers, and a name for its digest.
+"""The images of one state directory: an image is a stack of read-only layers, and a name stands for its digest.
 
-    images/<hex>.json   {"schema", "digest", "layers": [ids, top first], "host", "env"}
+    images/<hex>.json   {"schema", "digest", "layers": [ids, top first], "host", "env", "workdir", "user", …}
     names/<hash>.json   {"name", "digest"}
     layers/<id>/        a directory tree in overlay format (whiteouts as 0:0 devices, ``user.overlay.opaque``)
 
-Whoever can produce such a layer can add an image: the recipes of `recipes` do, a registry client can. The image
+Whoever can produce such a layer can add an image: the recipes of `recipes` do, and everything in `store/`. The image
 `host` is made when first asked for; ``dir:/path`` names a prepared directory and is used as it stands, with the
-environment that ``/path.json`` beside it gives.
+environment that ``/path.json`` beside it gives. An image is there only when all of its layers are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from cooperbench.errors import SandboxStartError
 from cooperbench.eval.backends.local import hostimage
 from cooperbench.eval.backends.local.launcher import Launcher
 from cooperbench.eval.backends.local.state import State
-
-log = logging.getLogger(__name__)
+from cooperbench.eval.backends.local.store.claims import STORE, Claims
+from cooperbench.eval.backends.local.store.reference import familiar
 
 _SCHEMA = 1
 
@@ -41,22 +41,33 @@ class Image:
     host: bool
     """The host's programs lie under the layers."""
     env: Mapping[str, str] = field(default_factory=dict)
+    workdir: str = ""
+    """Where commands start if nobody says; empty: ``/``."""
+    user: str = ""
+    """Who commands run as, as in a Dockerfile's USER; empty: root."""
+
+
+class NoSuchImage(SandboxStartError):
+    """There is no image of this name here."""
 
 
 class ImageStore:
-    """The images of one state directory."""
+    """The images of one state directory, as one process sees them."""
 
-    def __init__(self, state: State, launcher: Launcher) -> None:
+    def __init__(self, state: State, launcher: Launcher, claims: Claims) -> None:
         self._state = state
         self._launcher = launcher
+        self.claims = claims
         self._lock = threading.Lock()
         self._host: Image | None = None
 
+    # ------------------------------------------------------------------------------------------ finding
+
     def find(self, name: str) -> Image:
-        """The image of this name.
+        """The image of this name or digest.
 
         Raises:
-            SandboxStartError: there is none; the message says what to do.
+            NoSuchImage: there is none; the message says what to do.
         """
         if name == "host":
             return self.host()
@@ -65,9 +76,10 @@ class ImageStore:
         digest = name if name.startswith("sha256:") else self.digest(name)
         image = self._load(digest) if digest else None
         if image is None:
-            raise SandboxStartError(
-                f"local backend: image {name!r} is not here; it knows `host`, `dir:/a/prepared/directory` and images "
-                "built by a dataset's recipe (`[recipe]` in its dataset.toml)"
+            raise NoSuchImage(
+                f"local backend: image {name!r} is not here; it knows `host`, `dir:/a/prepared/directory`, images "
+                "built by a dataset's recipe (`[recipe]` in its dataset.toml) and those that "
+                "`cooperbench images import` brought"
             )
         return image
 
@@ -83,6 +95,28 @@ class ImageStore:
         """The image is at hand."""
         return self._load(digest) is not None
 
+    def begin_use(self, image: Image) -> None:
+        """Nobody removes the image until `end_use`.
+
+        Raises:
+            NoSuchImage: somebody just has.
+        """
+        if image.digest is None:
+            return
+        self.claims.use(image.digest)
+        if not self._whole(image.layers):
+            self.claims.release(image.digest)
+            raise NoSuchImage(f"local backend: image {image.digest} was removed just now")
+        with contextlib.suppress(OSError):
+            os.utime(self._record(image.digest))  # what is used least recently is removed first
+
+    def end_use(self, image: Image) -> None:
+        """One use of the image is over."""
+        if image.digest is not None:
+            self.claims.release(image.digest)
+
+    # ------------------------------------------------------------------------------------------ the host's
+
     def host(self) -> Image:
         """The image `host`; its layer is made now if this host has changed since the last."""
         with self._lock:
@@ -92,15 +126,19 @@ class ImageStore:
 
     def _make_host(self) -> Image:
         key = hostimage.key()
-        layer = f"layers/host-{key[:16]}"
-        with self._state.locked("host-layer"):
-            if not (self._state.path / layer).is_dir():
-                self._unpack(hostimage.layer_archive(), layer)
-        return Image(f"sha256:{key}", (layer,), host=True, env=hostimage.environment())
+        layer, digest = f"host-{key[:16]}", f"sha256:{key}"
+        image = Image(digest, (f"layers/{layer}",), host=True, env=hostimage.environment())
+        with self.claims.wanted([layer]), self._state.locked("host-layer"):
+            if not self._whole(image.layers):
+                self._unpack(hostimage.layer_archive(), image.layers[0])
+            if not self.has(digest):
+                self.add(image, ())
+            self.claims.use(digest)  # for as long as this process lives
+        return image
 
     def _unpack(self, archive: bytes, layer: str) -> None:
         """A new layer from a tar; complete or not at all."""
-        unfinished = f"{layer}.{self._state.owner}"
+        unfinished = self._state.unfinished()
         body = os.memfd_create("layer")
         try:
             with os.fdopen(os.dup(body), "wb") as file:
@@ -110,8 +148,17 @@ class ImageStore:
             os.close(body)
         os.rename(self._state.path / unfinished, self._state.path / layer)
 
-    def add(self, image: Image) -> None:
-        """Remember an image; its layers are there already."""
+    # ------------------------------------------------------------------------------------------ adding
+
+    def add(
+        self, image: Image, names: Sequence[str], *, config: bytes = b"", platform: str = "", origin: str = ""
+    ) -> None:
+        """Remember an image; its layers are there already.
+
+        Args:
+            config: the image's own configuration, if it has one.
+            origin: where it can be had again; empty for what was made here.
+        """
         assert image.digest
         record = {
             "schema": _SCHEMA,
@@ -119,49 +166,51 @@ class ImageStore:
             "layers": [layer.removeprefix("layers/") for layer in image.layers],
             "host": image.host,
             "env": dict(image.env),
+            "workdir": image.workdir,
+            "user": image.user,
+            "platform": platform,
+            "origin": origin,
         }
-        atomic.write_json(self._record(image.digest), record)
+        with self._state.locked(STORE):
+            if config:
+                atomic.write_bytes(self._config(image.digest), config)
+            atomic.write_json(self._record(image.digest), record)
+            for name in names:
+                self.name(name, image.digest)
 
     def name(self, name: str, digest: str) -> None:
         """From now on, `name` is this image."""
-        entry = {"name": name, "digest": digest}
+        entry = {"name": familiar(name), "digest": digest}
         if atomic.read_json(self._name(name)) != entry:
             atomic.write_json(self._name(name), entry)
 
-    def prune(self) -> list[str]:
-        """Forget images no name stands for, and layers no image has. Only while nobody else is at work here."""
-        lines, named = [], set()
-        for path in (self._state.path / "names").glob("*.json"):
-            entry = atomic.read_json(path)
-            if isinstance(entry, dict):
-                named.add(entry.get("digest"))
-        used = set(self.host().layers)
-        for path in (self._state.path / "images").glob("*.json"):
-            record = atomic.read_json(path)
-            if isinstance(record, dict) and record.get("digest") in named:
-                used |= {f"layers/{layer}" for layer in record["layers"]}
-            else:
-                path.unlink(missing_ok=True)
-        for layer in sorted(os.listdir(self._state.path / "layers")):
-            if f"layers/{layer}" not in used:
-                self._state.discard(f"layers/{layer}")
-                lines.append(f"local: image layer {layer}, which no image uses")
-        return lines
+    # ------------------------------------------------------------------------------------------ records
 
     def _load(self, digest: str) -> Image | None:
         record: Any = atomic.read_json(self._record(digest))
         if not isinstance(record, dict) or record.get("schema") != _SCHEMA:
             return None
         layers = tuple(f"layers/{layer}" for layer in record["layers"])
-        if not all((self._state.path / layer).is_dir() for layer in layers):
+        if not self._whole(layers):
             return None
-        return Image(digest, layers, bool(record["host"]), record["env"])
+        workdir, user = record.get("workdir", ""), record.get("user", "")
+        return Image(digest, layers, bool(record["host"]), record["env"], workdir, user)
+
+    def _whole(self, layers: Sequence[str]) -> bool:
+        return all((self._state.path / layer).is_dir() for layer in layers)
 
     def _record(self, digest: str) -> Path:
-        return self._state.path / "images" / f"{digest.removeprefix('sha256:').replace('/', '_')}.json"
+        return self._state.path / "images" / _file(digest)
+
+    def _config(self, digest: str) -> Path:
+        return self._state.path / "configs" / _file(digest)
 
     def _name(self, name: str) -> Path:
-        return self._state.path / "names" / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
+        return self._state.path / "names" / f"{hashlib.sha256(familiar(name).encode()).hexdigest()}.json"
+
+
+def _file(digest: str) -> str:
+    return f"{digest.removeprefix('sha256:').replace('/', '_')}.json"
 
 
 def _directory(path: Path) -> Image:

@@ -102,6 +102,10 @@ class Launcher:
 
     def ask(self, task: str, descriptors: Sequence[int] = (), **order: Any) -> int:
         """Have a forked child of the zygote do one task, as root of the id map, and wait for it."""
+        return int(answered(self.begin(task, descriptors, **order), task))
+
+    def begin(self, task: str, descriptors: Sequence[int] = (), **order: Any) -> int:
+        """Like `ask`, without waiting; returns what `answered` takes."""
         answer, theirs = os.pipe()
         try:
             self._send({"op": task, **order}, (theirs, *descriptors))
@@ -110,10 +114,7 @@ class Launcher:
             raise
         finally:
             os.close(theirs)
-        message = read_answer(answer)
-        if "done" not in message:
-            raise SandboxStartError(f"local backend: {task}: {message.get('error', 'the zygote died')}")
-        return int(message["done"])
+        return answer
 
     def _send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         try:
@@ -135,6 +136,18 @@ def _end(owner: int, control: socket.socket, process: subprocess.Popen[bytes], c
         process.wait()  # it is clearing away
     else:
         process.returncode = 0  # a forked copy of the harness: the zygote is the parent's
+
+
+def answered(answer: int, task: str) -> Any:
+    """What came of a task.
+
+    Raises:
+        SandboxStartError: nothing did; the message says why.
+    """
+    message = read_answer(answer)
+    if "done" not in message:
+        raise SandboxStartError(f"local backend: {task}: {message.get('error', 'the zygote died')}")
+    return message["done"]
 
 
 def read_answer(descriptor: int, *, gone: int | None = None, until: float = float("inf")) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The digest of such an image is made of everything that went in; see `building`.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from cooperbench.errors import BackendError, SandboxStartError
 from cooperbench.eval.backends import building
@@ -30,11 +31,14 @@ def prepare(engine: Engine, name: str, recipe: Recipe) -> str:
     building.need_script(name, recipe)
     base = engine.images.find(recipe.base)
     digest = "sha256:" + building.key(base.digest or recipe.base, recipe)
-    if not engine.images.has(digest):
-        with engine.building(), engine.state.locked(f"build-{digest[7:39]}"):
-            if not engine.images.has(digest):
-                _build(engine, name, recipe, base, digest)
-    engine.images.name(name, digest)
+    with engine.claims.using(digest):
+        if not engine.images.has(digest):
+            layer = digest[7:23]
+            kept = [layer, *(below.removeprefix("layers/") for below in base.layers)]
+            with engine.claims.wanted(kept), engine.state.locked(f"build-{layer}"):
+                if not engine.images.has(digest):
+                    _build(engine, name, recipe, base, digest)
+        engine.images.name(name, digest)
     return digest
 
 
@@ -58,6 +62,6 @@ def _build(engine: Engine, name: str, recipe: Recipe, base: Image, digest: str) 
         engine.state.discard(layer)  # of a build that died between making its layer and recording its image
         places = [place["at"] for place in engine.places(base)]
         engine.launcher.ask("seal", upper=upper, target=layer, host_places=places, dropped=_DROPPED)
-        engine.images.add(Image(digest, (layer, *base.layers), base.host, base.env))
+        engine.images.add(replace(base, digest=digest, layers=(layer, *base.layers)), ())
     finally:
         engine.bury(upper)

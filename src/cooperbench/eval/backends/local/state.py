@@ -2,11 +2,15 @@
 
 <state>/<ids>/          one for each id map: files made under another would have other owners
     images/  names/     what images there are (JSON), what they are called
+    configs/            the images' own configurations, as their makers wrote them
     layers/<id>/        read-only directory trees in overlay format, written once, renamed into place
-    run/<owner>/<n>/    the writable layer of a live sandbox
+    sizes/<id>          bytes of a layer
+    partial/            what has come so far of downloads
+    run/<owner>/<n>/    the writable layer of a live sandbox, a layer in the making
     owners/<owner>      locked by the harness process that owns run/<owner>, for as long as it lives
+    claims/             images and layers in use, each file locked by the process that uses them
     trash/              on its way out
-    locks/              one image build at a time
+    locks/              held for one image build, one layer, one change of what there is
     mnt/                empty: sandboxes mount on it, each in a mount namespace of its own
 """
 
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import secrets
@@ -23,6 +28,8 @@ from pathlib import Path
 
 from cooperbench.errors import SandboxStartError
 from cooperbench.eval.backends.local.identity import Ids
+
+_PARTS = ("images", "names", "configs", "sizes", "partial", "owners", "claims", "locks")
 
 
 def default_directory() -> Path:
@@ -42,6 +49,7 @@ class State:
     def __init__(self, base: Path, ids: Ids) -> None:
         self.path = base / ids.directory
         self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._serial = itertools.count(1)
         try:
             self._prepare(base, ids)
             with self._collecting():
@@ -62,12 +70,16 @@ class State:
         self.path.mkdir(exist_ok=True, mode=0o700)
         if made:
             os.chown(self.path, *ids.root)
-        for name in ("images", "names", "owners", "locks"):
+        for name in _PARTS:
             (self.path / name).mkdir(exist_ok=True, mode=0o700)
 
     def close(self) -> None:
         """Let go; what is still under ``run/<owner>`` is anybody's to collect."""
         self._release()
+
+    def unfinished(self) -> str:
+        """A path of its own for a layer in the making, relative to `path`; collected when this process is gone."""
+        return f"run/{self.owner}/layer-{next(self._serial)}"
 
     def upper(self, number: int) -> str:
         """Writable layer of this process's nth sandbox, relative to `path`."""
@@ -76,7 +88,8 @@ class State:
     def discard(self, upper: str) -> None:
         """Out of the way, at once; the zygote empties the trash when it has time."""
         with contextlib.suppress(FileNotFoundError):
-            os.rename(self.path / upper, self.path / "trash" / upper.replace("/", "-"))
+            name = f"{upper.replace('/', '-')}-{self.owner}-{next(self._serial)}"
+            os.rename(self.path / upper, self.path / "trash" / name)
 
     def collect(self) -> list[str]:
         """Move what dead harnesses left into the trash; one line for each."""
@@ -91,13 +104,6 @@ class State:
                 process = left.split("-")[0]
                 lines.append(f"local: {count} sandbox directories of process {process}, which is gone")
         return lines
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[bool]:
-        """Whether no other live harness uses this directory; none comes meanwhile."""
-        with self._collecting():
-            self_and_dead = {self.owner, *(owner.name for owner in self._dead_owners())}
-            yield {path.name for path in (self.path / "owners").iterdir()} <= self_and_dead
 
     def _dead_owners(self) -> Iterator[Path]:
         for owner in sorted((self.path / "owners").iterdir()):
@@ -116,11 +122,28 @@ class State:
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Alone, among all processes and threads, with what goes by this name."""
-        descriptor = _locked(self.path / "locks" / name)
+        """Alone, among all processes and threads, with what goes by this name. Nothing of the lock is left after."""
+        path = self.path / "locks" / name
+        descriptor = _locked(path)
         try:
             yield
         finally:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def unless_locked(self, name: str) -> Iterator[bool]:
+        """Whether nobody holds this lock; if so it is held here meanwhile."""
+        path = self.path / "locks" / name
+        try:
+            descriptor = _locked(path, wait=False)
+        except BlockingIOError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            path.unlink(missing_ok=True)
             os.close(descriptor)
 
 
@@ -131,10 +154,15 @@ def _release(owner: int, path: Path, lock: int) -> None:
 
 
 def _locked(path: Path, *, wait: bool = True, create: bool = True) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BaseException:
+    """A descriptor that holds the lock; of a file that is there, not one that was removed while we waited."""
+    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+    while True:
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
-        raise
-    return descriptor

@@ -19,15 +19,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import archives, processes, wire
+from . import archives, processes, users, wire
 
 STATUS = struct.Struct("<iB")
 """How a command ended: exit code, and any of the flags below."""
 TIMED_OUT, OUT_OF_MEMORY, OUT_OF_DISK, NOT_STARTED = 1, 2, 4, 8
 
 _TIME_OUT_CODE = 124
-_RESTORED = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-"""A command starts with every signal as it should be, whatever we or the harness (nohup) ignore."""
 _DISK_PAUSE = 1.0
 _FASTEST_HOG = 8e9
 """Bytes a second a program may claim at most: how long the memory watch may look away."""
@@ -45,12 +43,20 @@ class Agent:
     """One sandbox's PID 1, from the last step of its making to its end."""
 
     def __init__(
-        self, control: socket.socket, harness: int, spec: dict[str, Any], secret: int, outside: list[int]
+        self,
+        control: socket.socket,
+        harness: int,
+        spec: dict[str, Any],
+        secret: int,
+        outside: list[int],
+        user: users.User,
     ) -> None:
         self._control = control
         self._harness = harness
         self._outside = outside
         """What `rootfs.enter` kept open, for a build in memory."""
+        self._user = user
+        """Who commands run as."""
         self._tags = processes.Tags(secret)
         self._commands: dict[int, _Command] = {}
         self._flags = 0
@@ -112,7 +118,7 @@ class Agent:
         stdin = descriptors[3] if len(descriptors) > 3 else self._null
         tag = self._tags.next()
         try:
-            pid = _spawn(order, stdin, out, err)
+            pid = _spawn(order, (stdin, out, err), self._user)
         except (OSError, ValueError) as error:
             self._tags.live.discard(tag)
             _not_started(order, error, status, err)
@@ -197,16 +203,18 @@ class Agent:
             work_and_answer(reply, work)
 
 
-def _spawn(order: dict[str, Any], stdin: int, out: int, err: int) -> int:
-    argv, env = order["argv"], order["env"]
+def _spawn(order: dict[str, Any], streams: tuple[int, int, int], user: users.User) -> int:
+    argv, env = order["argv"], {"HOME": user.home, **order["env"]}
     os.chdir(order["cwd"])
     try:
         program = _find(argv[0], env.get("PATH", ""))
-        streams = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate((stdin, out, err))]
+        if not user.is_root:
+            return users.spawn_as(user, program, argv, env, streams)
+        actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(streams)]
         for attempt in range(20):
             try:
                 return os.posix_spawn(
-                    program, argv, env, file_actions=streams, setsid=True, setsigdef=_RESTORED
+                    program, argv, env, file_actions=actions, setsid=True, setsigdef=users.RESTORED
                 )
             except BlockingIOError:  # EAGAIN: a bomb has just been swept away and is not all gone yet
                 if attempt == 19:
@@ -256,7 +264,7 @@ def _tell(status: int, code: int, flags: int) -> None:
 # ---------------------------------------------------------------------------------------------- work in a child
 
 
-def work_and_answer(reply: int, work: Callable[[], int]) -> None:
+def work_and_answer(reply: int, work: Callable[[], int | dict[str, int]]) -> None:
     """In a forked child: do it, say how it went, and be gone."""
     try:
         answer(reply, {"done": work()})

@@ -149,8 +149,27 @@ class _Padded:
 
 
 def remove(path: str) -> None:
-    """Delete a whole tree; what cannot be deleted stays for the next start."""
-    shutil.rmtree(path, ignore_errors=True)
+    """Delete a whole tree, however deep it is; what cannot be deleted stays for the next start.
+
+    A directory found inside is moved beside the tree before it is looked into, so no path grows long.
+    """
+    beside = f"{os.path.dirname(path) or '.'}/.removed-{os.urandom(8).hex()}"
+    pending, count = [path], 0
+    while pending:
+        directory = pending.pop()
+        with contextlib.suppress(OSError):
+            if not stat.S_ISDIR(os.lstat(directory).st_mode):
+                os.unlink(directory)
+                continue
+            for name in os.listdir(directory):
+                inner = f"{directory}/{name}"
+                try:
+                    os.unlink(inner)
+                except (IsADirectoryError, PermissionError):  # the latter is POSIX's word for a directory
+                    count += 1
+                    os.rename(inner, f"{beside}-{count}")
+                    pending.append(f"{beside}-{count}")
+            os.rmdir(directory)
 
 
 def seal(upper: str, target: str, host_places: list[str], dropped: list[str]) -> int:
@@ -196,7 +215,7 @@ def _copy(source: str, target: str, copied: dict[int, str]) -> None:
     elif stat.S_ISREG(status.st_mode):
         shutil.copyfile(source, target)
     elif stat.S_ISCHR(status.st_mode):
-        _whiteout(target)
+        whiteout(target)
         return
     else:
         return  # a FIFO or socket of a program that is gone
@@ -209,7 +228,7 @@ def _copy(source: str, target: str, copied: dict[int, str]) -> None:
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _whiteout(target: str) -> None:
+def whiteout(target: str) -> None:
     """The overlay's mark for "deleted": a 0:0 device, or where the file system refuses those, its newer form."""
     try:
         os.mknod(target, stat.S_IFCHR, 0)

@@ -37,6 +37,8 @@ _HIDDEN_FILES = (
     "sched_debug",
 )
 _HIDDEN_DIRECTORIES = ("proc/scsi", "proc/acpi", "sys/firmware", "sys/kernel", "sys/fs", "sys/module")
+_LONGEST_LOWERS = 3500
+"""Bytes of the names of an overlay's layers; all its options have to fit into 4096."""
 _FLAGS_KEPT = {os.ST_NOSUID: MS_NOSUID, os.ST_NODEV: MS_NODEV, os.ST_NOEXEC: MS_NOEXEC}
 
 
@@ -92,7 +94,8 @@ def _overlay(target: str, lowers: list[str], name: str, spec: dict[str, Any]) ->
     upper, work = f"{base}/{name}.upper", f"{base}/{name}.work"
     os.mkdir(upper, 0o755)
     os.mkdir(work, 0o700)
-    named = [_nameable(lower, f"{SCRATCH}/{name}.{index}") for index, lower in enumerate(lowers)]
+    many = sum(map(len, lowers)) + len(lowers) > _LONGEST_LOWERS
+    named = [_nameable(lower, f"{SCRATCH}/{name}.{index}", many) for index, lower in enumerate(lowers)]
     options = (
         f"lowerdir={':'.join(named)},upperdir={upper},workdir={work},userxattr,index=off,xino=off,volatile"
     )
@@ -101,11 +104,11 @@ def _overlay(target: str, lowers: list[str], name: str, spec: dict[str, Any]) ->
         os.chmod(target, 0o755)
 
 
-def _nameable(lower: str, link: str) -> str:
-    """Overlay options give ``:``, ``,`` and ``\\`` a meaning; such a directory goes by another name."""
-    if not set(lower) & set(":,\\"):
+def _nameable(lower: str, link: str, short: bool) -> str:
+    """Overlay options give ``:``, ``,`` and ``\\`` a meaning, and are at most a page: another name, a short one."""
+    if not short and not set(lower) & set(":,\\"):
         return lower
-    os.symlink(lower, link)
+    os.symlink(lower if lower.startswith("/") else f"../{lower}", link)
     return link
 
 

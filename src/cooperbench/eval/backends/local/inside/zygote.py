@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import agent, archives, kernel, limits, namespaces, rootfs, routes, wire
+from . import agent, archives, kernel, layers, limits, namespaces, rootfs, routes, users, wire
 
 
 def main(control_descriptor: int) -> None:
@@ -141,7 +141,7 @@ class Zygote:
     def _aside(self, task: str, message: dict[str, Any], descriptors: list[int]) -> None:
         if os.fork() == 0:
             self._control.close()
-            agent.work_and_answer(descriptors[0], lambda: _task(task, message, descriptors[1:]))
+            agent.work_and_answer(descriptors[0], lambda: _task(task, message, descriptors))
 
     def _sweep(self) -> None:
         """Empty the trash, one sweeper at a time, in nobody's way."""
@@ -180,7 +180,8 @@ class Zygote:
                         with contextlib.suppress(OSError):
                             os.kill(pid, signal.SIGKILL)
                 os.waitpid(-1, 0)
-        archives.remove(f"run/{self._owner}")
+        with contextlib.suppress(OSError):
+            os.rename(f"run/{self._owner}", f"trash/{self._owner}")
         _empty_trash()
 
 
@@ -199,11 +200,17 @@ def _empty_trash() -> int:
     return len(names)
 
 
-def _task(name: str, order: dict[str, Any], given: list[int]) -> int:
-    """What the zygote does for the harness besides sandboxes: work on files that belong to the id map."""
+def _task(name: str, order: dict[str, Any], given: list[int]) -> int | dict[str, int]:
+    """What the zygote does for the harness besides sandboxes: work on files that belong to the id map.
+
+    Args:
+        given: descriptors; the first is where the answer goes.
+    """
     match name:
         case "unpack":
-            return archives.unpack(given[0], order["directory"], owners=True)
+            return archives.unpack(given[1], order["directory"], owners=True)
+        case "layer":
+            return layers.unpack(given[1], order, given[0])
         case "seal":
             return archives.seal(order["upper"], order["target"], order["host_places"], order["dropped"])
         case "empty":
@@ -224,9 +231,10 @@ def _first(control: socket.socket, harness: int, kept: set[int], spec: dict[str,
     if spec["network"]["mode"] != "host":
         routes.loopback_up()
         routes.forbid(spec["network"]["forbidden"])
+    user = users.find(spec["user"]) if spec["many_ids"] else users.ROOT
     secret = int.from_bytes(os.urandom(8), "little") or 1
     limits.confine(spec, secret)
-    served = agent.Agent(control, harness, spec, secret, outside)
+    served = agent.Agent(control, harness, spec, secret, outside, user)
     wire.send(control, {"ready": True})
     served.serve()
     os._exit(0)

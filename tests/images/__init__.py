@@ -1,0 +1,1 @@
+"""The image store of the embedded sandbox, beside real engines and a real registry."""
