@@ -5,6 +5,7 @@
 # A call writes one request file and waits for the answer. The harness fetches the one and leaves the other
 # (relay.sh); that is why no network is needed. Both directions have a named pipe as a doorbell, so nobody polls:
 # a pipe is opened for reading and writing at once, which never blocks and keeps what is written until it is read.
+# A short answer comes through the pipe itself.
 
 spool=/var/spool/coop
 limit=65536            # bytes a text may have
@@ -58,9 +59,10 @@ refuse() {
     exit 1
 }
 
-# Sends what is in $work/request and waits; leaves the answer's exit code in $code and the answer in $work/reply.
+# Sends what is in $work/text and waits; leaves the answer's exit code in $code and the answer in $work/reply.
 ask() { # SECONDS the harness may wait
     request=${work##*/}
+    { printf '%s ' "$request" && base64 <"$work/text" | tr -d '\n' && echo; } >"$work/request" || exit 4
     mkfifo "$work/bell" || exit 4
     exec 4<>"$work/bell"
     echo $$ >"$work/pid"
@@ -72,10 +74,14 @@ ask() { # SECONDS the harness may wait
     else
         read -r answer <&4
     fi
-    if [ ! -f "$work/reply" ]; then
+    case $answer in
+    '' | gone)
         echo "coop: no answer from the harness (${answer:-none})" >&2
         exit 4
-    fi
+        ;;
+    file) ;; # it is too long for a pipe, and in place
+    *) printf '%s' "$answer" | base64 -d >"$work/reply" || exit 4 ;;
+    esac
     read -r code <"$work/reply"
 }
 
@@ -97,10 +103,10 @@ compose() { # LINE [TEXT]
     }
     # On EXIT only: a trap for a signal would wait for the pipe to be read. What a killed call leaves, relay.sh removes.
     trap 'rm -rf "$work"' EXIT
-    printf '%s\n' "$1" >"$work/request"
+    printf '%s\n' "$1" >"$work/text"
     [ $# -eq 2 ] || return 0
-    if [ "$2" = - ]; then cat; else printf '%s' "$2"; fi >>"$work/request"
-    size=$(($(wc -c <"$work/request") - ${#1} - 1))
+    if [ "$2" = - ]; then cat; else printf '%s' "$2"; fi >>"$work/text"
+    size=$(($(wc -c <"$work/text") - ${#1} - 1))
     [ "$size" -le "$limit" ] || wrong "the text has $size bytes, $limit are allowed"
     [ "$size" -gt 0 ] || wrong "the text is empty"
 }

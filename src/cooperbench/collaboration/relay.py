@@ -26,8 +26,10 @@ SPOOL = "/var/spool/coop"
 COMMAND = "/usr/local/bin/coop"
 _RELAY = f"{SPOOL}/relay.sh"
 
+_SHORT = 2900
+"""Bytes of an answer that goes through a pipe in one piece, as base64; a longer one travels as a file."""
 _IN_ARGV = 24 * 1024
-"""Bytes of answers that travel as arguments of one call; longer ones as files."""
+"""Bytes of answers that travel as arguments of one call."""
 _WAITING = 16
 """Requests of one sandbox that may wait at the same time."""
 _RETRIES = 5
@@ -173,7 +175,7 @@ class Relay:
         for name, answer in answers:
             content = answer.to_bytes()
             files |= {f"{SPOOL}/work/{name}/{file}": data for file, data in answer.files.items()}
-            if len(content) <= _IN_ARGV:
+            if len(content) <= _SHORT:
                 arguments += [name, base64.b64encode(content).decode("ascii")]
             else:
                 place = f"{SPOOL}/answer.{name}"
@@ -188,7 +190,7 @@ def _batch(answers: deque[tuple[str, Answer]]) -> list[tuple[str, Answer]]:
     batch: list[tuple[str, Answer]] = []
     size = 0
     for name, answer in answers:
-        size += min(len(answer.to_bytes()), _IN_ARGV) + 64
+        size += min(len(answer.to_bytes()), _SHORT) + 64
         if batch and size > _IN_ARGV:
             break
         batch.append((name, answer))

@@ -5,60 +5,69 @@
 #
 # "wait": for a request, however long that takes; the harness ends the call when it has waited enough. "again": the
 # same, and everything not answered yet is printed again, for the harness did not see all of an earlier call.
-# "leave": only leave the answers. ANSWER is base64, or "@FILE".
+# "leave": only leave the answers. ANSWER is base64, short enough to go through a pipe in one piece, or "@FILE".
 #
-# Prints one line for each request: its id, a blank, its contents as base64. For each answer: "=ID" when it was left,
-# "!ID" when whoever asked has gone, so that messages it would have read are kept for the next who asks.
+# Prints the request files as they are: one line each, of an id, a blank, and the request as base64. For each answer:
+# "=ID" when it was left, "!ID" when whoever asked has gone, so that messages it would have read are kept for the next
+# who asks. A batch of requests and answers costs a handful of processes, however many they are.
 
 spool=/var/spool/coop
-limit=131072 # bytes of a request that are looked at
+limit=180000 # bytes of a request file that are looked at
 most=64      # requests that are taken at once
 umask 0
 
 answer() { # ID ANSWER
-    work=$spool/work/$1 taken=$spool/taken/$1
+    work=$spool/work/$1
     # No link: an earlier call that looked failed to the harness has left the answer.
-    if [ -L "$taken" ] && [ ! -f "$work/reply" ]; then
+    if [ -L "$spool/taken/$1" ]; then
         pid=
         if [ -f "$work/pid" ]; then read -r pid <"$work/pid"; fi
         if ! kill -0 "$pid" 2>/dev/null; then
             echo "!$1"
             if [ -p "$work/bell" ]; then echo gone 1<>"$work/bell"; fi # for a process it may have left reading
-            rm -rf "$work" "$taken"
+            rm -rf "$work"
             return
         fi
         case $2 in
-        @*) mv "${2#@}" "$work/reply.part" ;;
-        *) printf '%s' "$2" | base64 -d >"$work/reply.part" ;;
+        @*) mv "${2#@}" "$work/reply" && bell="file" ;;
+        *) bell=$2 ;;
         esac
-        mv "$work/reply.part" "$work/reply"
+        if [ -p "$work/bell" ]; then echo "$bell" 1<>"$work/bell"; fi
     fi
     echo "=$1"
-    if [ -L "$taken" ]; then
-        if [ -p "$work/bell" ]; then echo answered 1<>"$work/bell"; fi
-        rm -f "$taken"
-    fi
+}
+
+# Forgets the requests that these answers were for.
+forget() { # [ID ANSWER]...
+    count=$(($# / 2))
+    while [ "$count" -gt 0 ]; do
+        id=$1
+        shift 2
+        set -- "$@" "$spool/taken/$id"
+        count=$((count - 1))
+    done
+    rm -f "$@"
 }
 
 # Prints what is ready; succeeds if there was something.
 collect() {
-    found=1 count=0
+    set --
     for link in "$spool"/ready/*; do
         [ -L "$link" ] || continue
-        [ "$count" -lt "$most" ] || break
-        count=$((count + 1))
-        id=${link##*/}
-        mv "$link" "$spool/taken/$id" || continue
-        if [ -f "$spool/work/$id/request" ]; then
-            printf '%s ' "$id"
-            head -c "$limit" "$spool/work/$id/request" | base64 | tr -d '\n'
-            echo
-            found=0
-        else
-            rm -f "$spool/taken/$id"
-        fi
+        set -- "$@" "$link"
+        [ $# -lt "$most" ] || break
     done
-    return "$found"
+    [ $# -gt 0 ] || return 1
+    mv "$@" "$spool/taken/"
+    count=$#
+    while [ "$count" -gt 0 ]; do
+        file=$spool/work/${1##*/}/request
+        shift
+        if [ -f "$file" ]; then set -- "$@" "$file"; fi
+        count=$((count - 1))
+    done
+    [ $# -gt 0 ] || return 1
+    head -q -c "$limit" "$@"
 }
 
 mkdir -p "$spool/ready" "$spool/taken" "$spool/work"
@@ -66,10 +75,16 @@ chmod 777 "$spool/ready" "$spool/taken" "$spool/work"
 [ -p "$spool/bell" ] || mkfifo "$spool/bell"
 verb=$1
 shift
-while [ $# -ge 2 ]; do
-    answer "$1" "$2"
-    shift 2
-done
+if [ $# -gt 0 ]; then
+    count=$(($# / 2))
+    while [ "$count" -gt 0 ]; do
+        answer "$1" "$2"
+        set -- "$@" "$1" "$2"
+        shift 2
+        count=$((count - 1))
+    done
+    forget "$@"
+fi
 [ "$verb" != leave ] || exit 0
 if [ "$verb" = again ]; then
     for link in "$spool"/taken/*; do

@@ -54,6 +54,14 @@ def test_what_one_pushes_the_other_merges(pair: Team, by: str) -> None:
     assert [entry.kind for entry in pair.bus.timeline()] == ["push", "fetch"]
 
 
+def test_what_is_offered_says_how_to_push(team: Team) -> None:
+    """MS8: what agents read of it says that pushing works, and where it arrives."""
+    offered = team.start().coop("agent1", "--help").stdout_read()
+    assert "coop push " in offered
+    assert "git merge team/agent2" in offered
+    assert "read-only" not in offered
+
+
 def test_again_and_from_a_branch_and_from_below(pair: Team) -> None:
     commit(pair, "agent1", "git checkout -q -b mine && mkdir -p sub && echo 1 >sub/a")
     assert pair.coop("agent1", "push", cwd=f"{REPO}/sub").returncode == 0
