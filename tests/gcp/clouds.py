@@ -40,17 +40,23 @@ def cloud(**settings: Any) -> Iterator[Cloud]:
 
 
 @contextlib.contextmanager
+def backend_on(made: Cloud, **settings: Any) -> Iterator[GCPBatchBackend]:
+    """A backend that finds its cloud by the environment, and leaves nothing on it."""
+    backend = GCPBatchBackend(**settings) if settings else backends.get_backend("gcp")
+    assert isinstance(backend, GCPBatchBackend)
+    try:
+        yield backend
+    finally:
+        backend.close()
+    assert [record.name for record in made.batch.records()] == []
+    assert made.traffic.unknown == []
+
+
+@contextlib.contextmanager
 def gcp() -> Iterator[GCPBatchBackend]:
-    """A backend with a cloud of its own, which nothing is left on."""
-    with cloud() as made:
-        backend = backends.get_backend("gcp")
-        assert isinstance(backend, GCPBatchBackend)
-        try:
-            yield backend
-        finally:
-            backend.close()
-        assert made.batch.records() == []
-        assert made.traffic.unknown == []
+    """A backend with a cloud of its own."""
+    with cloud() as made, backend_on(made) as backend:
+        yield backend
 
 
 def container_of(sandbox: Sandbox) -> Container:

@@ -64,7 +64,7 @@ class JsonApi:
         return None
 
     def _permissions(self, request: Request, bucket: str) -> Operation:
-        asked = urllib.parse.unquote(request.query.get("permissions", "")).split(",")
+        asked = request.repeated.get("permissions", [])
 
         def act() -> Reply:
             self._store.bucket(bucket)

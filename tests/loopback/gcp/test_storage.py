@@ -170,8 +170,8 @@ def test_buckets(client: storage.Client, cloud: Cloud) -> None:
 
 def test_permissions_asked_about(bucket: storage.Bucket, cloud: Cloud) -> None:
     cloud.accounts.denied.add("storage.objects.create")
-    asked = ["storage.objects.create", "storage.objects.get"]
-    assert bucket.test_iam_permissions(asked) == ["storage.objects.get"]
+    asked = ["storage.objects.list", "storage.objects.create", "storage.objects.get"]
+    assert bucket.test_iam_permissions(asked) == ["storage.objects.list", "storage.objects.get"]
     with pytest.raises(exceptions.Forbidden):
         bucket.blob("no").upload_from_string(b"")
 

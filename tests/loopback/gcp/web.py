@@ -25,6 +25,8 @@ class Request:
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
+    repeated: Mapping[str, list[str]] = field(default_factory=dict)
+    """Every value of a query parameter; `query` has the last."""
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object; an empty one is empty."""
@@ -162,9 +164,10 @@ class _Conversation(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         address = urllib.parse.urlsplit(self.path)
-        query = dict(urllib.parse.parse_qsl(address.query, keep_blank_values=True))
+        repeated = urllib.parse.parse_qs(address.query, keep_blank_values=True)
+        query = {name: values[-1] for name, values in repeated.items()}
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, address.path, query, headers, self._body())
+        request = Request(self.command, address.path, query, headers, self._body(), repeated)
         try:
             reply = self.server.answer(request)
         except Refused as refusal:
