@@ -24,7 +24,7 @@ from tests.loopback.gcp.vm.containers import Shelf
 from tests.loopback.gcp.vm.engine import Engine
 
 TOOLS = """
-sh bash awk base64 basename cat chmod chown cmp cp curl cut date df dirname du env expr false find flock
+sh bash awk base64 basename cat chmod chown cmp comm cp curl cut date df dirname du env expr false find flock
 grep gzip head hostname id kill ln ls md5sum mkdir mkfifo mktemp mv nice nproc od paste printf ps pwd
 readlink realpath rm rmdir sed seq setsid sha256sum sleep sort split stat sync tail tar tee test timeout
 touch tr true uname uniq wc xargs
