@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ options, as in backends.local.network
 examples:
   cooperbench config set backend local
   cooperbench config set concurrency 4
+  cooperbench config gcp --project my-project --region europe-west4 --create-bucket
 """
 
 
@@ -36,6 +38,10 @@ def config_flags(parser: argparse.ArgumentParser) -> None:
     change.add_argument("key", metavar="KEY")
     change.add_argument("value", metavar="VALUE")
     change.set_defaults(action=_set)
+    from cooperbench.cli.configuring_gcp import gcp_flags
+
+    told = "settle what the gcp backend needs, and see whether it would work"
+    gcp_flags(actions.add_parser("gcp", help=told, description=f"{told[0].upper()}{told[1:]}."))
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -65,16 +71,27 @@ def _path(_args: argparse.Namespace) -> int:
 
 
 def _set(args: argparse.Namespace) -> int:
-    from cooperbench.cli.toml_edit import assign
-
     path = tuple(args.key.split("."))
     value = _value(path, args.key, args.value)
     file = settings.user_file()
-    settings.read_file(file)  # a damaged file is reported, not overwritten
-    source = file.read_text(encoding="utf-8") if file.exists() else ""
-    _replace(file, assign(source, path, value))
+    change_file(file, {path: value})
     print(f"{args.key} = {value}  ({file})")
     return exits.DONE
+
+
+def change_file(file: Path, values: Mapping[tuple[str, ...], str | int | float | bool]) -> None:
+    """Set keys of a settings file, each named by its tables and itself; its other lines stay as they are.
+
+    Raises:
+        UsageError: the file is damaged, or cannot be written.
+    """
+    from cooperbench.cli.toml_edit import assign
+
+    settings.read_file(file)  # a damaged file is reported, not overwritten
+    source = file.read_text(encoding="utf-8") if file.exists() else ""
+    for path, value in values.items():
+        source = assign(source, path, value)
+    _replace(file, source)
 
 
 def _value(path: tuple[str, ...], key: str, text: str) -> Any:

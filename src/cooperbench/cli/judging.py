@@ -22,6 +22,12 @@ def eval_flags(parser: argparse.ArgumentParser) -> None:
     flags.backend(group)
     flags.logs(group)
     _concurrency(group)
+    group.add_argument(
+        "--max-cost",
+        type=flags.dollars,
+        metavar="USD",
+        help="what the machines of a batch may cost, by estimate (gcp)",
+    )
     flags.judging(parser)
     flags.output(parser, progress=True)
     parser.set_defaults(action=_eval)
@@ -78,6 +84,7 @@ def _eval(args: argparse.Namespace) -> int:
             disk_budget=args.disk_budget,
             dataset_dir=places.dataset_dir(args, settled=False),
             logs_dir=logs_dir,
+            max_cost=args.max_cost,
             progress=progress,
             **flags.rules(args),
         )

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from cooperbench import settings
+from cooperbench.budget import Budget
 from cooperbench.dataset import load_dataset, load_subset
 from cooperbench.dataset.model import Dataset, Task
 from cooperbench.errors import UsageError
-from cooperbench.eval.judging import Judging
+from cooperbench.eval.backends.base import offers
+from cooperbench.eval.backends.batch import BatchBackend
+from cooperbench.eval.batching import JUDGEMENTS_IN_A_BATCH, Batch
+from cooperbench.eval.judging import Judging, judged_event, unjudged_event
 from cooperbench.eval.plan import Rules
 from cooperbench.eval.sources import (
+    MOST_JUDGEMENTS,
     hear,
     judgements_at_once,
     keep_images_within,
@@ -22,7 +27,7 @@ from cooperbench.eval.sources import (
 )
 from cooperbench.eval.supply import Supply
 from cooperbench.events import Judged, Progress, RunFinished, RunStarted
-from cooperbench.pool import describe, pooled
+from cooperbench.pool import pooled
 from cooperbench.runs import (
     DEFAULT_LOGS,
     RunDirectory,
@@ -51,6 +56,7 @@ def evaluate(
     integrity_rule: str | None = None,
     independent: bool | None = None,
     disk_budget: int | None = None,
+    max_cost: float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Judge a run's finished trials, those with a current verdict excepted.
@@ -59,13 +65,15 @@ def evaluate(
         run_name: as given to `run`.
         subset, repo, task_id, features: judge only these trials; the summary covers the whole run all the same.
         concurrency: how many at once; None for the settings', then what suits the backend: a
-            processor each on one machine, at most 10.
+            processor each on one machine, at most 10; 100 in a batch.
         force: judge anew whatever is there.
         backend, dataset_dir: None for the one the run was made with, then the settings'.
         timeout: seconds for each run of one feature's tests.
         merge_rule, integrity_rule: see `cooperbench.eval.plan.Rules`.
         independent: also each agent's patch by itself. Like the three before, None is as the run was made.
         disk_budget: bytes of images to keep, on a backend that keeps any; None as its settings say.
+        max_cost: US dollars that the machines of a batch may cost, by estimate; only a backend that judges in batches
+            has such a bound.
 
     Returns:
         The totals written to ``eval_summary.json``.
@@ -73,6 +81,7 @@ def evaluate(
     Raises:
         UsageError: no such run, dataset, selection or backend. RunConflict: another process is at work on the run.
     """
+    Budget(max_cost, None)  # refuses what is no amount
     tell = one_at_a_time(progress)
     run = RunDirectory(logs_dir or settings.load().text("logs_dir") or DEFAULT_LOGS, run_name)
     if not run.path.is_dir():
@@ -85,14 +94,21 @@ def evaluate(
         with opened_backend(backend, _text(config.get("backend"))) as chosen:
             keep_images_within(chosen, disk_budget)
             hear(chosen.backend, tell)
-            workers = judgements_at_once(concurrency, chosen.backend)
+            most = JUDGEMENTS_IN_A_BATCH if offers(chosen.backend, BatchBackend) else MOST_JUDGEMENTS
+            workers = judgements_at_once(concurrency, chosen.backend, most)
             tell(
                 RunStarted(run_name, len(trials), len(trials), chosen.name, chosen.reason, workers, run.path)
             )
             try:
                 tasks = [dataset.task(trial.pair.repo, trial.pair.task_id) for trial in trials]
-                supply = Supply(chosen.backend, tasks, tell, recorded=recorded_images(config))
-                judge_all(supply, zip(tasks, trials, strict=True), judging, workers, force=force, tell=tell)
+                if offers(chosen.backend, BatchBackend):
+                    batch = Batch(run, dataset, judging, workers, max_cost, force, tell)
+                    batch.judge(chosen.backend, trials)
+                else:
+                    supply = Supply(chosen.backend, tasks, tell, recorded=recorded_images(config))
+                    judge_all(
+                        supply, zip(tasks, trials, strict=True), judging, workers, force=force, tell=tell
+                    )
             finally:
                 totals = eval_summary(run)
                 run.write_eval_summary(totals)
@@ -161,30 +177,6 @@ def judge_all(
     ordered = sorted(work, key=lambda each: (each[0].image, each[1].pair, each[1].setting))
     for (_, trial), result in pooled(ordered, judge, concurrency):
         tell(unjudged_event(trial, result) if isinstance(result, Exception) else result)
-
-
-def judged_event(
-    trial: TrialDirectory, verdict: Mapping[str, Any], seconds: float, *, reused: bool
-) -> Judged:
-    """A verdict, as the progress line wants it."""
-    merge = verdict.get("merge") or {}
-    return Judged(
-        pair=trial.pair,
-        setting=trial.setting,
-        passed=bool(verdict["passed"]),
-        merge=merge.get("status"),
-        integrity=len(verdict.get("integrity") or ()),
-        seconds=0.0 if reused else seconds,
-        error=None,
-        conflicts=tuple(merge.get("files") or ()),
-    )
-
-
-def unjudged_event(trial: TrialDirectory, error: Exception) -> Judged:
-    """Infrastructure trouble, noted beside the trial and told; it is no verdict and the next `evaluate` tries again."""
-    text = describe(error)
-    trial.write_judge_error(text)
-    return Judged(trial.pair, trial.setting, None, None, 0, 0.0, text, ())
 
 
 def _selected(

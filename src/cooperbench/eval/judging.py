@@ -12,8 +12,11 @@ from cooperbench.dataset.model import Pair, Task
 from cooperbench.errors import JudgeError, SandboxLost, SandboxStartError, SandboxTimeout
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import EvalBackend
+from cooperbench.eval.job import JobOutput
 from cooperbench.eval.plan import Plan, Rules, plan_trial
 from cooperbench.eval.verdict import SCHEMA, Verdict, read_verdict
+from cooperbench.events import Judged
+from cooperbench.pool import describe
 from cooperbench.runs import TrialDirectory
 
 _log = logging.getLogger(__name__)
@@ -78,14 +81,38 @@ def judge_trial(
         BackendError: the infrastructure failed; what was stored stays as it was.
         JudgeError: the trial has no patch for one of its features.
     """
-    plan = _plan_on_disk(task, trial, judging, image_digest)
+    plan = plan_of(task, trial, judging, image_digest)
     stored = None if force else trial.read_verdict()
     if stored is not None and is_current(stored, plan):
         return stored, True
-    judgement = _carry_out(backend, plan)
+    return _stored(trial, _carry_out(backend, plan)), False
+
+
+def plan_of(task: Task, trial: TrialDirectory, judging: Judging, image_digest: str | None) -> Plan:
+    """What judging a trial on disk takes.
+
+    Raises:
+        JudgeError: the trial has no patch for one of its features.
+    """
+    labels = {"run": trial.run_name, "trial": trial.pair.name}
+    return _plan(task, trial.pair, _patches(trial), trial.setting, judging, image_digest, labels)
+
+
+def judge_output(
+    backend: EvalBackend, trial: TrialDirectory, plan: Plan, output: JobOutput
+) -> dict[str, Any]:
+    """The verdict of a trial whose Job was run elsewhere; it is stored.
+
+    Raises:
+        JudgeError: the output holds no verdict.
+    """
+    return _stored(trial, _judgement(backend, plan, output))
+
+
+def _stored(trial: TrialDirectory, judgement: Judgement) -> dict[str, Any]:
     verdict = judgement.verdict.to_json()
     trial.write_verdict(verdict, judgement.logs)
-    return verdict, False
+    return verdict
 
 
 def current_verdict(
@@ -147,18 +174,47 @@ def _plan(
 
 def _carry_out(backend: EvalBackend, plan: Plan) -> Judgement:
     try:
-        output = shell.run_job(backend, plan.job)
-        verdict, logs = read_verdict(plan, output)
+        return _judgement(backend, plan, shell.run_job(backend, plan.job))
     except SandboxTimeout:
         raise
     except (SandboxLost, SandboxStartError, JudgeError) as error:
         # A sandbox that was lost once says nothing of the patches; judging is repeatable, so it is repeated.
         _log.warning("%s: judging once more after: %s", plan.pair.name, error)
-        output = shell.run_job(backend, plan.job)
-        verdict, logs = read_verdict(plan, output)
+        return _judgement(backend, plan, shell.run_job(backend, plan.job))
+
+
+def _judgement(backend: EvalBackend, plan: Plan, output: JobOutput) -> Judgement:
+    verdict, logs = read_verdict(plan, output)
     stamped = replace(
         verdict,
         backend=getattr(backend, "name", type(backend).__name__),
         evaluated_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return Judgement(stamped, logs)
+
+
+# ---------------------------------------------------------------------------------------------- telling
+
+
+def judged_event(
+    trial: TrialDirectory, verdict: Mapping[str, Any], seconds: float, *, reused: bool
+) -> Judged:
+    """A verdict, as the progress line wants it."""
+    merge = verdict.get("merge") or {}
+    return Judged(
+        pair=trial.pair,
+        setting=trial.setting,
+        passed=bool(verdict["passed"]),
+        merge=merge.get("status"),
+        integrity=len(verdict.get("integrity") or ()),
+        seconds=0.0 if reused else seconds,
+        error=None,
+        conflicts=tuple(merge.get("files") or ()),
+    )
+
+
+def unjudged_event(trial: TrialDirectory, error: Exception) -> Judged:
+    """Infrastructure trouble, noted beside the trial and told; it is no verdict and the next `evaluate` tries again."""
+    text = describe(error)
+    trial.write_judge_error(text)
+    return Judged(trial.pair, trial.setting, None, None, 0, 0.0, text, ())

@@ -93,12 +93,13 @@ def trials_at_once(asked: int | None, backend: EvalBackend, agents: int) -> tupl
     return max(1, min(MOST_TRIALS, room // agents)), reckoning
 
 
-def judgements_at_once(asked: int | None, backend: EvalBackend) -> int:
-    """How many judgements to run side by side: as asked, as settled in the settings, or what suits the backend."""
+def judgements_at_once(asked: int | None, backend: EvalBackend, most: int = MOST_JUDGEMENTS) -> int:
+    """How many judgements to run side by side: as asked, as settled in the settings, or what suits the backend, but at
+    most `most`."""
     if asked is not None:
         return asked
-    fitting = backend.processors if isinstance(backend, Sized) else MOST_JUDGEMENTS
-    return settings.load().number("eval_concurrency") or max(1, min(fitting, MOST_JUDGEMENTS))
+    fitting = backend.processors if isinstance(backend, Sized) else most
+    return settings.load().number("eval_concurrency") or max(1, min(fitting, most))
 
 
 def ready_image(backend: EvalBackend, task: Task) -> str | None:

@@ -6,8 +6,6 @@ trials cost no more memory than those under way.
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import threading
 import time
 from collections import deque
@@ -21,9 +19,10 @@ from cooperbench.dataset.model import Task
 from cooperbench.errors import BackendError, SandboxStartError
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import DEFAULT_WORKDIR, EvalBackend, Sandbox, SandboxSpec
-from cooperbench.eval.evaluator import judged_event, unjudged_event
+from cooperbench.eval.judging import judged_event, unjudged_event
 from cooperbench.eval.supply import Supply
 from cooperbench.events import Judged, Note, TrialFinished
+from cooperbench.interrupts import first_ctrl_c
 from cooperbench.runner.trial import Bench, Trial
 from cooperbench.runs import TrialDirectory
 
@@ -48,7 +47,7 @@ class Schedule:
         """Run `todo`, judge these and `unjudged`; whether it came to its end, or was stopped by Ctrl-C."""
         self._todo = iter(todo)
         self._unjudged.extend(unjudged)
-        with _ctrl_c(self._ask_to_stop):
+        with first_ctrl_c(self._ask_to_stop):
             while self._start_what_fits():
                 future = self._done.get()
                 if future is None:
@@ -185,23 +184,3 @@ class EndableBackend:
             sandbox = self._sandbox
         if sandbox is not None:
             shell.terminate(sandbox)
-
-
-@contextlib.contextmanager
-def _ctrl_c(first: Any) -> Iterator[None]:
-    """The first Ctrl-C calls `first`, the second one is what it always was. Only the main thread may do this."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handler(number: int, frame: Any) -> None:
-        del number, frame
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        first()
-
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

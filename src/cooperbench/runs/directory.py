@@ -16,6 +16,9 @@ from cooperbench.runs.trial import TrialDirectory
 
 SETTINGS = ("coop", "solo", "team")
 
+_BATCH = "batch.json"
+_BATCHES = "batches.json"
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=,-]{0,199}")
 _TASK = re.compile(r"\d{1,18}", re.ASCII)
 _FEATURES = re.compile(r"f\d{1,9}(_f\d{1,9})*", re.ASCII)
@@ -68,6 +71,24 @@ class RunDirectory:
     def write_eval_summary(self, summary: Mapping[str, Any]) -> None:
         """Keep the totals of judging alone."""
         atomic.write_json(self.path / "eval_summary.json", summary)
+
+    def read_batch(self) -> dict[str, Any] | None:
+        """What a backend noted of a batch of judgements that is under way; None when none is."""
+        found = atomic.read_json(self.path / _BATCH)
+        return found if isinstance(found, dict) else None
+
+    def write_batch(self, record: Mapping[str, Any]) -> None:
+        """Note a batch before it is submitted, so that a later invocation takes it up."""
+        atomic.write_json(self.path / _BATCH, record)
+
+    def clear_batch(self, account: Mapping[str, Any]) -> None:
+        """The batch is over; what it came to is kept with those before it."""
+        if account:
+            before = atomic.read_json(self.path / _BATCHES)
+            atomic.write_json(
+                self.path / _BATCHES, [*(before if isinstance(before, list) else []), dict(account)]
+            )
+        (self.path / _BATCH).unlink(missing_ok=True)
 
     def trial(self, setting: str, pair: Pair) -> TrialDirectory:
         """One trial's place, whether or not it has run."""

@@ -261,7 +261,12 @@ def test_built_in_without_its_dependencies(
 
 
 def test_batch_evaluators() -> None:
-    with pytest.raises(UsageError, match=r"^Unknown batch evaluator 'gcp'"):
-        backends.get_batch_evaluator()
-    with pytest.raises(ValueError, match=r"^Unknown batch evaluator 'x'"):
-        backends.get_batch_evaluator("x", machine_type="big")
+    from cooperbench.eval.backends.gcp import GCPBatchBackend
+
+    assert isinstance(backends.get_batch_evaluator(), GCPBatchBackend)
+    assert isinstance(backends.get_batch_evaluator("gcp", project_id="a-project"), GCPBatchBackend)
+    with pytest.raises(UsageError, match="unknown setting 'vm'"):
+        backends.get_batch_evaluator("gcp", vm="big")
+    for name in ("x", "local"):
+        with pytest.raises(ValueError, match=rf"^Unknown batch evaluator '{name}': there is gcp"):
+            backends.get_batch_evaluator(name)

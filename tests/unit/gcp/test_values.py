@@ -8,7 +8,7 @@ import re
 import pytest
 
 from cooperbench.errors import UsageError
-from cooperbench.eval.backends.gcp import config, owner
+from cooperbench.eval.backends.gcp import GCPBatchBackend, config, owner
 from cooperbench.eval.backends.gcp.machines import machine
 
 
@@ -95,3 +95,17 @@ def test_a_batch_outlives_its_harness(seconds: float, left: bool) -> None:
     labels = owner.labels("batch", seconds)
     where, pid, since = labels["owner"].split("-")
     assert owner.left_behind({**labels, "owner": f"{where}-{pid}-{int(since) + 1}"}) is left
+
+
+def test_the_environment_is_stronger_than_a_file_and_weaker_than_an_argument(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environ = {"GCP_REGION": "europe-west4"}
+    table = {"region": "us-east1", "machine_type": "e2-standard-4"}
+    assert config.beneath(table, environ) == {"machine_type": "e2-standard-4"}
+    assert config.settings(config.beneath(table, environ), environ).region == "europe-west4"
+    assert config.settings({"region": "asia-east1"}, environ).region == "asia-east1"
+    monkeypatch.setenv("GCP_REGION", "nowhere at all")
+    with pytest.raises(UsageError, match="region is a region"):
+        GCPBatchBackend.configured(region="us-east1")
+    GCPBatchBackend(region="us-east1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -139,3 +140,16 @@ class TestDiscovery:
     def test_an_unknown_run_names_those_there_are(self, logs: Path) -> None:
         with pytest.raises(UsageError, match=r"no run 'other'.*run"):
             discover_runs("other", logs_dir=logs)
+
+
+def test_a_batch_is_noted_until_it_is_over(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path, "r")
+    assert run.read_batch() is None
+    run.write_batch({"keys": ["a"]})
+    assert run.read_batch() == {"keys": ["a"]}
+    run.clear_batch({"cost": 1})
+    run.write_batch({"keys": ["b"]})
+    run.clear_batch({"cost": 2})
+    run.clear_batch({})
+    assert run.read_batch() is None
+    assert json.loads((run.path / "batches.json").read_text()) == [{"cost": 1}, {"cost": 2}]

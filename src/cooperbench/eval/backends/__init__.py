@@ -10,7 +10,7 @@ the call, so that a program may put its own function in its place.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from cooperbench.eval.backends.base import EvalBackend
+    from cooperbench.eval.backends.batch import BatchBackend
 
 __all__ = [
     "choose_backend",
@@ -60,7 +61,7 @@ _BUILT_IN: dict[str, _BuiltIn] = {
     ),
     "local": _BuiltIn("cooperbench.eval.backends.local:LocalBackend"),
     # After one that is always fit: only for who asks for it.
-    "gcp": _BuiltIn("cooperbench.eval.backends.gcp:GCPBatchBackend", "gcp"),
+    "gcp": _BuiltIn("cooperbench.eval.backends.gcp:GCPBatchBackend.configured", "gcp"),
 }
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
@@ -141,17 +142,28 @@ def choose_backend(wanted: str | None, recorded: str | None = None) -> tuple[str
     return (recorded, "as the run was made") if recorded else default_backend()
 
 
-def get_batch_evaluator(name: str = "gcp", **options: Any) -> Any:
-    """An evaluator that judges many Jobs as one batch; this release has none."""
-    del options
-    raise UsageError(f"Unknown batch evaluator {name!r}: this release has none; evaluate() judges one by one")
+def get_batch_evaluator(name: str = "gcp", **options: Any) -> BatchBackend:
+    """A backend that judges many Jobs as one batch (its `run_jobs`), made with `options`; `evaluate` does so by itself.
+
+    Raises:
+        UsageError: no such backend, or one that judges one by one.
+        MissingExtra: its optional dependencies are not installed.
+    """
+    from cooperbench.eval.backends.batch import BatchBackend
+
+    backend = get_backend(name) if name in _BUILT_IN else None
+    if options and isinstance(backend, BatchBackend):
+        backend = _made(name, type(backend), options)
+    if not isinstance(backend, BatchBackend):
+        raise UsageError(f"Unknown batch evaluator {name!r}: there is gcp; evaluate() judges on any backend")
+    return backend
 
 
 # ---------------------------------------------------------------------------------------------- loading
 
 
-def _made(name: str, factory: Callable[..., Any]) -> EvalBackend:
-    """Call `factory` with the settings' table for `name`, if any, and see that a backend came out."""
+def _made(name: str, factory: Callable[..., Any], given: Mapping[str, Any] | None = None) -> EvalBackend:
+    """Call `factory` with the settings' table for `name` and what is `given`, and see that a backend came out."""
     if not callable(factory):
         raise UsageError(
             f"backend {name!r} is {_kind(factory)}, not a class or function that makes a backend"
@@ -159,15 +171,15 @@ def _made(name: str, factory: Callable[..., Any]) -> EvalBackend:
     # Imported here: settings ask this module for the default backend.
     from cooperbench import settings
 
-    options = settings.backend_options(name)
+    options = {**settings.backend_options(name), **(given or {})}
     try:
         backend = factory(**options)
     except CooperBenchError:
         raise
     except (Exception, SystemExit) as problem:  # the factory may be a user's
-        given = f" with {', '.join(options)} from [backends.{name}] of the settings" if options else ""
+        told = f" with {', '.join(options)} from [backends.{name}] of the settings" if options else ""
         reason = f"{type(problem).__name__}: {problem}"
-        raise UsageError(f"backend {name!r} could not be made{given}: {reason}") from problem
+        raise UsageError(f"backend {name!r} could not be made{told}: {reason}") from problem
     if not callable(getattr(backend, "create_sandbox", None)):
         raise UsageError(f"backend {name!r} is not a backend: {_kind(backend)} has no create_sandbox()")
     return cast("EvalBackend", backend)

@@ -102,7 +102,7 @@ def run(
     if offers(sandbox, CommandSandbox):
         with guarded(f"running {argv[0]}"):
             return completed(sandbox.run(argv, timeout=timeout, env=env, cwd=cwd, stdin=stdin))
-    command = _with_environment(list(argv), env or {})
+    command = with_environment(argv, env or {})
     if stdin is not None:
         command = _reading(sandbox, command, stdin)
     if cwd is not None:
@@ -112,37 +112,38 @@ def run(
     return _exec(sandbox, command)
 
 
-def _run_limited(sandbox: Sandbox, command: list[str], timeout: float) -> Completed:
+def limited(command: Sequence[str], timeout: float) -> tuple[list[str], str]:
+    """The same command under a time limit, and the file in the sandbox that says, after exit code `TIMED_OUT`, that the
+    limit ended it."""
     token = secrets.token_hex(8)
     marker = f"{_TEMPORARY}/{token}"
     seconds = str(max(1, math.ceil(timeout)))
-    limit = [
-        "sh",
-        "-c",
-        _script("hunt.sh") + _script("limit.sh"),
-        "limit",
-        seconds,
-        marker,
-        f"COOPERBENCH_LIMIT_{token}",
-    ]
-    done = _exec(sandbox, [*limit, *_plainly_named(command)])
+    hunt = _script("hunt.sh") + _script("limit.sh")
+    limit = ["sh", "-c", hunt, "limit", seconds, marker, f"COOPERBENCH_LIMIT_{token}"]
+    return [*limit, *_plainly_named(command)], marker
+
+
+def _run_limited(sandbox: Sandbox, command: Sequence[str], timeout: float) -> Completed:
+    under_limit, marker = limited(command, timeout)
+    done = _exec(sandbox, under_limit)
     # The exit code alone proves nothing, any program may exit 124; the marker is not in the command's hands.
     timed_out = done.returncode == TIMED_OUT and _exec(sandbox, ["rm", marker]).returncode == 0
     return Completed(done.returncode, done.stdout, done.stderr, timed_out, done.truncated)
 
 
-def _with_environment(command: list[str], env: Mapping[str, str]) -> list[str]:
+def with_environment(command: Sequence[str], env: Mapping[str, str]) -> list[str]:
+    """The same command with these variables added to its environment."""
     for name in env:
         if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None:
             raise UsageError(f"{name!r} cannot be the name of an environment variable")
     if not env:
-        return command
+        return list(command)
     return ["env", *(f"{name}={value}" for name, value in env.items()), *_plainly_named(command)]
 
 
-def _plainly_named(command: list[str]) -> list[str]:
+def _plainly_named(command: Sequence[str]) -> list[str]:
     """The same command, such that env(1) cannot take its name for an assignment."""
-    return ["sh", "-c", 'exec "$@"', "sh", *command] if "=" in command[0] else command
+    return ["sh", "-c", 'exec "$@"', "sh", *command] if "=" in command[0] else list(command)
 
 
 def _reading(sandbox: Sandbox, command: list[str], stdin: bytes) -> list[str]:
@@ -238,7 +239,7 @@ def run_job(backend: EvalBackend, job: Job) -> JobOutput:
         BackendError: anything else that went wrong; there is no output then.
     """
     timings: dict[str, float] = {}
-    spec = SandboxSpec(job.image, job.timeout + _MARGIN, network=job.network, labels=job.labels, user="root")
+    spec = SandboxSpec(job.image, lifetime(job), network=job.network, labels=job.labels, user="root")
     with _timed(timings, "create"):
         sandbox = create(backend, spec)
     try:
@@ -252,6 +253,11 @@ def run_job(backend: EvalBackend, job: Job) -> JobOutput:
         with _timed(timings, "terminate"):
             terminate(sandbox)
     return JobOutput(facts, done.returncode, done.stdout, done.stderr, done.timed_out, timings)
+
+
+def lifetime(job: Job) -> float:
+    """Seconds the sandbox of a Job lives."""
+    return job.timeout + _MARGIN
 
 
 def terminate(sandbox: Sandbox) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 from cooperbench.errors import MissingExtra, SandboxStartError
 from cooperbench.eval.backends.base import DEFAULT_WORKDIR, SandboxSpec
-from cooperbench.eval.backends.gcp import sweep
+from cooperbench.eval.backends.batch import Ledger, Outcome, Wishes, Work
+from cooperbench.eval.backends.gcp import probe, sweep
+from cooperbench.eval.backends.gcp.batch.running import Batches
 from cooperbench.eval.backends.gcp.clients import Clients, connect
-from cooperbench.eval.backends.gcp.config import settings
+from cooperbench.eval.backends.gcp.config import beneath, settings
 from cooperbench.eval.backends.gcp.jobs import Jobs
 from cooperbench.eval.backends.gcp.sandbox import GCPSandbox, SlotGone
 from cooperbench.eval.backends.gcp.slots import Slots
@@ -70,6 +73,11 @@ class GCPBatchBackend:
         self._lock = threading.Lock()
         self._opened: _Open | None = None
 
+    @classmethod
+    def configured(cls, **table: Any) -> GCPBatchBackend:
+        """Made with a settings file's table; the environment is stronger than that."""
+        return cls(**beneath(table))
+
     def create_sandbox(self, image: str, timeout: int = 600, workdir: str = DEFAULT_WORKDIR) -> GCPSandbox:
         """See `base.EvalBackend`."""
         return self.create(SandboxSpec(image, timeout, workdir))
@@ -90,10 +98,29 @@ class GCPBatchBackend:
                     raise
         raise AssertionError("not reached")
 
+    def run_jobs(
+        self, works: Sequence[Work], ledger: Ledger, wishes: Wishes
+    ) -> Iterator[tuple[str, Outcome]]:
+        """See `batch.BatchBackend`."""
+        opened = self._open()
+        return Batches(opened.store, opened.jobs, ledger, wishes).outcomes(works)
+
     def sweep(self) -> list[str]:
         """See `base.Sweeper`."""
         opened = self._open()
         return sweep.sweep(opened.jobs, opened.store)
+
+    def diagnose(self) -> list[tuple[bool, str]]:
+        """See `base.Diagnosable`."""
+        return probe.diagnose(self._settings)
+
+    def make_bucket(self) -> str:
+        """See that the bucket is there, with its rule; returns its name.
+
+        Raises:
+            BackendError: it is not there and cannot be made.
+        """
+        return self._open().store.bucket
 
     def close(self) -> None:
         """See `base.Closable`."""

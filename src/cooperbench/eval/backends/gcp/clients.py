@@ -43,7 +43,7 @@ def connect(settings: Settings) -> Clients:
     except ImportError as problem:
         raise MissingExtra("backend 'gcp'", "gcp") from problem
     with complaints("looking for Google credentials"):
-        credentials, project = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        project = google.auth.default()[1]
     if not settings.project_id:
         if not project:
             raise UsageError(
@@ -51,14 +51,8 @@ def connect(settings: Settings) -> Clients:
             )
         settings = with_project(settings, str(project))
     with complaints("opening the Google clients"):
-        batch = batch_v1.BatchServiceClient(
-            credentials=credentials, client_options=_endpoint(settings.batch_endpoint)
-        )
-        store = Client(
-            project=settings.project_id,
-            credentials=credentials,
-            client_options=_endpoint(settings.storage_endpoint),
-        )
+        batch = batch_v1.BatchServiceClient(client_options=_endpoint(settings.batch_endpoint))
+        store = Client(project=settings.project_id, client_options=_endpoint(settings.storage_endpoint))
     _fit(store)
     return Clients(batch, store, settings, os.getpid())
 

@@ -124,6 +124,13 @@ def settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = None)
     return Settings(**chosen)
 
 
+def beneath(table: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A settings file's table without what the environment says otherwise, which is stronger."""
+    environ = os.environ if environ is None else environ
+    said = {name for name, variable in ENVIRONMENT.items() if environ.get(variable, "").strip()}
+    return {name: value for name, value in table.items() if name not in said}
+
+
 def with_project(given: Settings, project: str) -> Settings:
     """The same settings, of the project that the credentials name."""
     return replace(given, project_id=project)

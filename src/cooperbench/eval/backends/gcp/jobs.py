@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from cooperbench.eval.backends.gcp.agent import program
@@ -57,9 +58,8 @@ class State:
     name: str
     """`QUEUED`, `RUNNING`, … in the service's words; `GONE`: there is none."""
     events: tuple[Any, ...] = ()
-    counts: Mapping[str, int] | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
     """Tasks by state, of a job."""
-    machine_seconds: float = 0.0
 
     @property
     def over(self) -> bool:
@@ -83,8 +83,11 @@ class Jobs:
         """A job's full name."""
         return f"{self.settings.parent}/jobs/{job_id}"
 
-    def submit(self, order: Order, request_id: str) -> None:
+    def submit(self, order: Order, request_id: str, settings: Settings | None = None) -> None:
         """Have a job of this id, now or from an earlier call: asking again is free.
+
+        Args:
+            settings: what it was first asked for with; None for the backend's.
 
         Raises:
             BackendError: the service refuses, or does not answer.
@@ -94,7 +97,7 @@ class Jobs:
         request = batch_v1.CreateJobRequest(
             parent=self.settings.parent,
             job_id=order.job_id,
-            job=definition(self.settings, order),
+            job=definition(settings or self.settings, order),
             request_id=request_id,
         )
         for attempt in range(_ATTEMPTS):
@@ -124,8 +127,7 @@ class Jobs:
         status = found.status
         group = status.task_groups.get("group0")
         counts = {str(state): int(count) for state, count in group.counts.items()} if group else {}
-        run = status.run_duration.total_seconds() if status.run_duration else 0.0
-        return State(status.state.name, tuple(status.status_events), counts, run)
+        return State(status.state.name, tuple(status.status_events), counts)
 
     def look_at_task(self, job_id: str, index: int) -> State:
         """What became of one task; `over` once it does nothing more."""
@@ -140,6 +142,15 @@ class Jobs:
         state = found.status.state.name
         alive = state in _ALIVE_TASK
         return State(state if alive else "FAILED", tuple(found.status.status_events))
+
+    def seconds_run(self, job_id: str) -> float:
+        """For how long a job's tasks have been running, all together, by the service's own clock."""
+        total = 0.0
+        with complaints(f"looking at the tasks of job {job_id}"):
+            parent = f"{self.name(job_id)}/taskGroups/group0"
+            for task in self._client.list_tasks(request={"parent": parent, "page_size": 1000}, timeout=60):
+                total += _seconds_run(task.status.status_events)
+        return total
 
     def ours(self) -> list[Any]:
         """Every job of this product in the region, as the vendor's values."""
@@ -183,6 +194,18 @@ class Jobs:
 
     def _is_going(self, job_id: str) -> bool:
         return self.look(job_id).name in ("GONE", "DELETION_IN_PROGRESS")
+
+
+def _seconds_run(events: Iterable[Any]) -> float:
+    total, since = 0.0, None
+    for event in events:
+        running = event.task_state.name == "RUNNING"
+        if running and since is None:
+            since = event.event_time
+        elif not running and since is not None:
+            total += (event.event_time - since).total_seconds()
+            since = None
+    return total + ((datetime.now(UTC) - since).total_seconds() if since is not None else 0.0)
 
 
 def limits(settings: Settings, together: int) -> str:

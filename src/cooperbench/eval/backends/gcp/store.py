@@ -44,14 +44,23 @@ class Store:
         Raises:
             BackendError: it is not there and cannot be made.
         """
+        found = self.look() or self._make()
+        if not self.expires(found):
+            self._expire(found)
+
+    def look(self) -> Any | None:
+        """The bucket as the vendor describes it; None when there is none."""
         try:
             with complaints(f"looking at bucket {self.bucket}"):
-                found = self._client.get_bucket(self.bucket)
+                return self._client.get_bucket(self.bucket)
         except Refused as refused:
             if refused.status != _MISSING:
                 raise
-            found = self._make()
-        self._expire(found)
+            return None
+
+    def expires(self, bucket: Any) -> bool:
+        """Whether a bucket removes by itself what a killed harness left."""
+        return any(_is_ours(rule) for rule in bucket.lifecycle_rules)
 
     def _make(self) -> Any:
         from google.cloud.storage import Bucket
@@ -67,13 +76,9 @@ class Store:
                     f"{refused}; or make it yourself: gcloud storage buckets create gs://{self.bucket} "
                     f"--location={self._settings.region} --uniform-bucket-level-access"
                 ) from refused
-        with complaints(f"looking at bucket {self.bucket}"):  # another process was faster
-            return self._client.get_bucket(self.bucket)
+        return self.look()  # another process was faster
 
     def _expire(self, bucket: Any) -> None:
-        """A lifecycle rule: what a killed harness left goes away by itself."""
-        if any(_is_ours(rule) for rule in bucket.lifecycle_rules):
-            return
         bucket.add_lifecycle_delete_rule(age=_KEPT_DAYS, matches_prefix=[PREFIX])
         try:
             with complaints(f"setting the lifecycle of bucket {self.bucket}"):

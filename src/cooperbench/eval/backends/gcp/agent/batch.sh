@@ -81,10 +81,11 @@ work() { # CHUNK TRY
         reached=$(sed "s|^results/$name\.[0-9]*\.||; s|\.end\$||" "$home/parts" | sort -n | tail -n 1)
         [ -z "$reached" ] || from=$(($(plain "$reached") + 1))
     fi
-    fetch "$object" "$home/chunk" "$offset-$((offset + length - 1))" || {
+    if ! fetch "$object" "$home/packed" "$offset-$((offset + length - 1))" ||
+        ! gzip -d <"$home/packed" >"$home/chunk"; then
         : >"$home/broken"
         return 1
-    }
+    fi
     head -c "$script" "$home/chunk" >"$home/chunk.sh"
     begin_part "$from"
     # shellcheck disable=SC1091  # lines of the harness's, their words quoted

@@ -1,0 +1,243 @@
+"""One batch after another until every work has its outcome: submitted once, followed, taken up again, cleaned up."""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from cooperbench.errors import BackendError, UsageError
+from cooperbench.eval.backends.batch import Ledger, Outcome, Wishes, Work
+from cooperbench.eval.backends.gcp import owner, trouble
+from cooperbench.eval.backends.gcp.batch import cost
+from cooperbench.eval.backends.gcp.batch.packing import ordered, pack_all
+from cooperbench.eval.backends.gcp.batch.parts import outcomes
+from cooperbench.eval.backends.gcp.batch.record import Record, from_json, new_identity
+from cooperbench.eval.backends.gcp.config import Settings
+from cooperbench.eval.backends.gcp.jobs import Jobs, Order, State, prefix
+from cooperbench.eval.backends.gcp.machines import PRICES_OF, machine
+from cooperbench.eval.backends.gcp.store import Store
+from cooperbench.eval.backends.gcp.trouble import Refused
+
+log = logging.getLogger(__name__)
+
+_MOST_SLOTS = 5000
+"""Tasks that run at once in one job, the service's limit."""
+_ROUNDS = 3
+"""Batches for one set of works: what was begun on machines that were taken away for good goes into the next."""
+_SOON, _LATE, _GROWTH = 1.0, 15.0, 1.4
+"""Seconds between looks: the first, the longest, and by what they grow."""
+_FLUSH = 20
+"""Seconds a slot gathers outcomes before it writes them."""
+
+
+class Batches:
+    """The works of one `run_jobs`."""
+
+    def __init__(self, store: Store, jobs: Jobs, ledger: Ledger, wishes: Wishes) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._settings: Settings = jobs.settings
+        self._ledger = ledger
+        self._wishes = wishes
+        self._told: set[str] = set()
+        self._why = ""
+        """The last batch's last words."""
+        self._over = False
+        """No further batch is to be submitted."""
+
+    def outcomes(self, works: Sequence[Work]) -> Iterator[tuple[str, Outcome]]:
+        """See `batch.BatchBackend.run_jobs`."""
+        todo = {work.key: work for work in works}
+        found = self._ledger.read()
+        if found is not None:
+            yield from self._take_up(self._ours(from_json(found)), todo)
+        for _ in range(_ROUNDS):
+            if not todo or self._over or self._wishes.stop.is_set():
+                break
+            before = len(todo)
+            yield from self._follow(self._submit(list(todo.values())), todo)
+            if len(todo) == before:  # nothing came of it, nor would it of another
+                break
+        if not self._wishes.stop.is_set():
+            for key in todo:
+                yield key, BackendError(f"the batch ended without it: {self._why}")
+
+    def _ours(self, record: Record) -> Record:
+        here = (self._settings.project_id, self._settings.region, self._settings.bucket)
+        there = (record.project, record.region, record.bucket)
+        if here != there:
+            raise UsageError(
+                f"this run has a batch under way in project {there[0]}, region {there[1]}, bucket {there[2]}; judge it "
+                f"with these settings, not {', '.join(here)}"
+            )
+        return record
+
+    # ------------------------------------------------------------------------------------------ submitting
+
+    def _take_up(self, record: Record, todo: dict[str, Work]) -> Iterator[tuple[str, Outcome]]:
+        """A batch whose harness was killed, at whatever instant."""
+        place = prefix(record.job_id)
+        state = self._jobs.look(record.job_id)
+        if state.name == "GONE" and not record.submitted:
+            if self._store.read(f"{place}/manifest") is None:  # it cannot have been submitted
+                self._store.remove(f"{place}/")
+                self._ledger.clear({})
+                return
+            self._send(record)
+        self._wishes.tell(f"going on with batch {record.job_id} of {len(record.keys)} judgements")
+        yield from self._follow(record, todo)
+
+    def _submit(self, works: Sequence[Work]) -> Record:
+        works = ordered(works)
+        slots = min(self._wishes.concurrency, len(works), _MOST_SLOTS)
+        together = min(machine(self._settings.machine_type).slots(self._settings.slots), slots)
+        spot = self._settings.batch_spot
+        guess = cost.estimate(self._settings, works, slots, together, spot)
+        cost.hold(guess, self._wishes.max_cost, self._settings.machine_type)
+        self._wishes.tell(f"{len(works)} judgements on {guess.told(self._settings, spot)}")
+        with tempfile.TemporaryFile(prefix="cooperbench-batch-") as file:
+            packed = pack_all(works, slots, self._settings, file)
+            seconds = 3600 + 2 * math.ceil(len(works) / slots) * packed.longest
+            record = self._recorded(works, slots, together, seconds)
+            size = file.tell()
+            file.seek(0)
+            self._ledger.write(record.to_json())
+            self._store.create_from(f"{prefix(record.job_id)}/work", file, size)
+        self._store.create(f"{prefix(record.job_id)}/manifest", packed.manifest)
+        self._send(record)
+        self._wishes.tell(
+            f"batch {record.job_id} is submitted; should this end, the same command goes on with it"
+        )
+        return record
+
+    def _recorded(self, works: Sequence[Work], slots: int, together: int, seconds: float) -> Record:
+        job_id, request_id = new_identity()
+        settings = self._settings
+        return Record(
+            job_id=job_id,
+            request_id=request_id,
+            project=settings.project_id,
+            region=settings.region,
+            bucket=settings.bucket,
+            machine_type=settings.machine_type,
+            keys=tuple(work.key for work in works),
+            slots=slots,
+            together=together,
+            seconds=seconds,
+            spot=settings.batch_spot,
+            labels=owner.labels("batch", seconds + settings.boot_patience, self._wishes.labels),
+        )
+
+    def _send(self, record: Record) -> None:
+        order = Order(
+            record.job_id,
+            "batch",
+            record.slots,
+            record.together,
+            record.seconds,
+            record.spot,
+            record.labels,
+            {"COOPERBENCH_FLUSH": str(_FLUSH)},
+            retried=True,
+        )
+        settings = replace(self._settings, machine_type=record.machine_type)
+        try:
+            self._jobs.submit(order, record.request_id, settings)
+        except Refused as refused:
+            if refused.status < 500:  # there is none, and there will be none
+                self._store.remove(f"{prefix(record.job_id)}/")
+                self._ledger.clear({})
+            raise
+        self._ledger.write(replace(record, submitted=True).to_json())
+
+    # ------------------------------------------------------------------------------------------ following
+
+    def _follow(self, record: Record, todo: dict[str, Work]) -> Iterator[tuple[str, Outcome]]:
+        """What comes of a batch, as it comes; then the batch is removed, unless it is left going."""
+        seen: set[str] = set()
+        pause, last, spent = _SOON, time.monotonic(), 0.0
+        while True:
+            # Before the listing, so that what a job left when it was over is in it.
+            state = self._jobs.look(record.job_id)
+            yield from self._new(record, todo, seen)
+            if state.over or not todo.keys() & set(record.keys):
+                break
+            self._tell(state)
+            now = time.monotonic()
+            spent += self._spent(record, state, now - last)
+            last = now
+            if self._wishes.max_cost is not None and spent > self._wishes.max_cost:
+                self._end(f"--max-cost of ${self._wishes.max_cost:g} is spent")
+                break
+            pause = min(pause * _GROWTH, _LATE)
+            if self._wishes.stop.wait(pause):
+                self._end("it was cancelled")
+                if not self._wishes.cancel():
+                    return
+                break
+        self._why = self._why if self._over else trouble.last_words(state.events, state.name)
+        self._finish(record, len(record.keys))
+
+    def _new(self, record: Record, todo: dict[str, Work], seen: set[str]) -> Iterator[tuple[str, Outcome]]:
+        for name in self._store.names(f"{prefix(record.job_id)}/results/"):
+            if name in seen:
+                continue
+            seen.add(name)
+            content = self._store.read(name)
+            try:
+                for number, outcome in outcomes(content or b""):
+                    key = record.keys[number] if number < len(record.keys) else ""
+                    if todo.pop(key, None) is not None:
+                        yield key, outcome
+            except BackendError as problem:
+                log.warning("%s: %s", name, problem)
+
+    def _tell(self, state: State) -> None:
+        for line in trouble.notable(state.events, self._told):
+            self._wishes.tell(f"the batch waits: {line}")
+        running = f"batch {state.name.lower()}"
+        if running not in self._told:
+            self._told.add(running)
+            self._wishes.tell(running)
+
+    def _spent(self, record: Record, state: State, seconds: float) -> float:
+        running = sum(state.counts.get(name, 0) for name in ("ASSIGNED", "RUNNING"))
+        price = cost.hourly(self._settings, record.machine_type, record.spot) or 0.0
+        return math.ceil(running / record.together) * seconds / 3600 * price
+
+    def _end(self, why: str) -> None:
+        self._over, self._why = True, why
+
+    # ------------------------------------------------------------------------------------------ ending
+
+    def _finish(self, record: Record, judged: int) -> None:
+        """Account for a batch and leave nothing of it; the ledger forgets it last."""
+        account = self._account(record, judged)
+        self._jobs.await_end([self._jobs.delete(record.job_id)])
+        self._store.remove(f"{prefix(record.job_id)}/")
+        self._ledger.clear(account)
+
+    def _account(self, record: Record, judged: int) -> dict[str, Any]:
+        try:
+            seconds = self._jobs.seconds_run(record.job_id) / record.together
+        except BackendError as problem:  # it was deleted under us
+            log.warning("what batch %s has cost is not known: %s", record.job_id, problem)
+            return {"batch": record.job_id, "judgements": judged}
+        price = cost.hourly(self._settings, record.machine_type, record.spot)
+        dollars = None if price is None else round(price * seconds / 3600, 4)
+        told = "" if dollars is None else f", about ${dollars:.2f}"
+        self._wishes.tell(f"batch {record.job_id} is over: {seconds:.0f} machine seconds{told} (estimate)")
+        return {
+            "batch": record.job_id,
+            "judgements": judged,
+            "machine_type": record.machine_type,
+            "spot": record.spot,
+            "machine_seconds": round(seconds, 1),
+            "dollars_estimated": dollars,
+            "prices_of": PRICES_OF,
+        }
