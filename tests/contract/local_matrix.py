@@ -28,6 +28,8 @@ from cooperbench.eval.backends.local.store.incoming import Incoming, install
 from cooperbench.eval.backends.local.store.layers import Stream
 
 MIB = 1 << 20
+PATIENCE = 120
+"""Seconds that nothing here takes unless it would take for ever, however busy the machine is."""
 
 # Shell programs that must succeed inside. $RUNG is there for what one user id cannot give.
 SHELL = {
@@ -208,9 +210,9 @@ class Matrix:
         }
         outcomes: dict[str, str | None] = {}
         for name, program in SHELL.items():
-            outcomes[name] = _complaint(self.box.run(["bash", "-c", program], timeout=30, env=env))
+            outcomes[name] = _complaint(self.box.run(["bash", "-c", program], timeout=PATIENCE, env=env))
         for name, program in PYTHON.items():
-            outcomes[name] = _complaint(self.box.run(["python3", "-c", program], timeout=30, env=env))
+            outcomes[name] = _complaint(self.box.run(["python3", "-c", program], timeout=PATIENCE, env=env))
         for name, function in CASES.items():
             try:
                 function(self)
@@ -292,7 +294,7 @@ def fifty_megabytes_on_both_streams(matrix: Matrix) -> None:
 def standard_input(matrix: Matrix) -> None:
     blob = bytes(range(256)) * 20_000
     assert matrix.box.run(["cat"], stdin=blob).stdout == blob
-    assert matrix.box.run(["cat"], timeout=5).returncode == 0
+    assert matrix.box.run(["cat"], timeout=PATIENCE).returncode == 0
     assert matrix.box.run(["head", "-c", "1"], stdin=b"y" * 3_000_000).stdout == b"y"
 
 
@@ -303,10 +305,11 @@ def a_time_limit_ends_the_whole_tree(matrix: Matrix) -> None:
         'python3 -c "import os,time\nif os.fork()==0:\n  os.setsid()\n  if os.fork()==0:\n    os.setsid();'
         ' os.closerange(0,3); time.sleep(3002)\n  os._exit(0)"; echo partial; sleep 3003'
     )
-    start = time.monotonic()
-    done = sh(matrix.box, program, timeout=1)
+    for limit in (1, 5, 25):  # the machine may be slow
+        done = sh(matrix.box, program, timeout=limit)
+        if done.stdout:
+            break
     assert (done.returncode, done.timed_out, done.stdout) == (124, True, b"partial\n"), done
-    assert time.monotonic() - start < 8
     left = commands(matrix.box)
     assert "sleep 300" not in left, left
     assert "time.sleep(3002)" not in left, left
@@ -314,7 +317,7 @@ def a_time_limit_ends_the_whole_tree(matrix: Matrix) -> None:
 
 @case
 def a_time_limit_spares_the_others(matrix: Matrix) -> None:
-    assert sh(matrix.box, "(setsid sleep 4001 >/dev/null 2>&1 &)", timeout=5).returncode == 0
+    assert sh(matrix.box, "(setsid sleep 4001 >/dev/null 2>&1 &)", timeout=PATIENCE).returncode == 0
     assert sh(matrix.box, "sleep 4002", timeout=0.3).timed_out
     assert "sleep 4001" in commands(matrix.box)
     sh(matrix.box, "pkill -f 'sleep 4001' || kill -9 -1")
@@ -322,29 +325,29 @@ def a_time_limit_spares_the_others(matrix: Matrix) -> None:
 
 @case
 def a_background_child_does_not_hold_us(matrix: Matrix) -> None:
-    start = time.monotonic()
-    assert sh(matrix.box, "sleep 60 & echo hi").stdout == b"hi\n"
-    noisy = sh(matrix.box, "(while :; do echo x; done) & echo hi")
+    quiet = sh(matrix.box, "sleep 600 & echo hi", timeout=PATIENCE)
+    assert (quiet.stdout, quiet.timed_out) == (b"hi\n", False)
+    noisy = sh(matrix.box, "(while :; do echo x; done) & echo hi", timeout=PATIENCE)
     assert b"hi\n" in noisy.stdout
-    assert time.monotonic() - start < 10
+    assert not noisy.timed_out
     sh(matrix.box, "kill -9 -1")
 
 
 @case
 def many_commands_at_once(matrix: Matrix) -> None:
     outputs: list[bytes] = []
+    # Each waits for all the others: one after the other, they would never end.
+    meet = "mkdir -p /tmp/met; touch /tmp/met/$0; until [ $(ls /tmp/met | wc -l) = 20 ]; do sleep 0.1; done; echo $0"
 
     def one(number: int) -> None:
-        outputs.append(sh(matrix.box, f"sleep 0.3; echo {number}").stdout.strip())
+        outputs.append(matrix.box.run(["bash", "-c", meet, str(number)], timeout=PATIENCE).stdout)
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(20)]
-    start = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sorted(map(int, outputs)) == list(range(20))
-    assert time.monotonic() - start < 5
 
 
 # ---------------------------------------------------------------------------------------------- files
@@ -461,7 +464,7 @@ def a_fork_bomb_is_contained(matrix: Matrix) -> None:
         done = sh(sandbox, ":(){ :|:& };:; sleep 30", timeout=2)
         assert done.timed_out
         assert sh(matrix.box, "true").returncode == 0
-        assert int(sh(sandbox, "ls /proc | grep -c '^[0-9]'", timeout=20).stdout) < 15
+        assert int(sh(sandbox, "ls /proc | grep -c '^[0-9]'", timeout=PATIENCE).stdout) < 15
 
 
 @case
@@ -473,7 +476,7 @@ for uid in range(1, 400):
     try:
         if os.fork() == 0:
             os.setuid(uid)
-            time.sleep(30)
+            time.sleep(600)
             os._exit(0)
         count += 1
     except BlockingIOError:
@@ -482,20 +485,23 @@ print(count, flush=True)
 os.kill(-1, 9)
 """
     with matrix.fresh(processes=100) as sandbox:
-        count = int(sandbox.run(["python3", "-c", program], timeout=20).stdout)
+        count = int(sandbox.run(["python3", "-c", program], timeout=PATIENCE).stdout)
         assert count < 100, count
 
 
 @case
 def memory_is_bounded_for_one_and_for_all(matrix: Matrix) -> None:
     with matrix.fresh(memory=300 * MIB) as sandbox:
-        one = sandbox.run(["python3", "-c", "x=[]\nwhile 1: x.append(b'a'*(1<<24))"], timeout=30)
+        one = sandbox.run(["python3", "-c", "x=[]\nwhile 1: x.append(b'a'*(1<<24))"], timeout=PATIENCE)
         assert one.returncode == 137, one
         assert "more memory" in one.stderr_read(), one
-        each = 'python3 -c "import time;x=b\'a\'*(150<<20);time.sleep(3)" & p="$p $!";'
-        wait = "f=0; for q in $p; do wait $q || f=$((f+1)); done; echo $f"
-        all_of_them = sh(sandbox, each * 3 + wait, timeout=30)
-        assert int(all_of_them.stdout.split()[-1]) >= 1, all_of_them
+        # Three that are too much together, and stay until the first of them is killed.
+        stay = "x = b'a' * (150 << 20)\nwhile not os.path.exists('/tmp/over'): time.sleep(0.1)"
+        each = f'python3 -c "import os, time; {stay}" &'
+        all_of_them = sh(
+            sandbox, f"{each} {each} {each} wait -n; echo $?; touch /tmp/over; wait", timeout=PATIENCE
+        )
+        assert int(all_of_them.stdout) == 137, all_of_them
         assert sh(sandbox, "true").returncode == 0
 
 
@@ -503,7 +509,7 @@ def memory_is_bounded_for_one_and_for_all(matrix: Matrix) -> None:
 def memory_on_tmpfs_and_disk_are_bounded(matrix: Matrix) -> None:
     with matrix.fresh(upper="tmpfs:50m", shared_memory=MIB, file_size=20 * MIB) as sandbox:
         full = "for i in 1 2 3 4; do head -c 18M /dev/zero >/root/$i || echo full; done; rm /root/?; echo x >/root/ok"
-        done = sh(sandbox, full, timeout=30)
+        done = sh(sandbox, full, timeout=PATIENCE)
         assert b"full" in done.stdout, done
         assert sh(sandbox, "cat /root/ok").stdout == b"x\n"
         assert sh(sandbox, "head -c 2M /dev/zero >/dev/shm/x").returncode != 0
@@ -513,7 +519,7 @@ def memory_on_tmpfs_and_disk_are_bounded(matrix: Matrix) -> None:
 @case
 def a_full_disk_ends_commands(matrix: Matrix) -> None:
     with matrix.fresh(disk_reserve=1 << 60) as sandbox:
-        done = sh(sandbox, "sleep 20", timeout=10)
+        done = sh(sandbox, "sleep 600", timeout=PATIENCE)
         assert done.returncode == 137, done
         assert "disk" in done.stderr_read()
 
@@ -524,18 +530,12 @@ def a_full_disk_ends_commands(matrix: Matrix) -> None:
 @case
 def the_lifetime_ends_everything(matrix: Matrix) -> None:
     sandbox = matrix.backend.create_sandbox("host", timeout=1)
-    start = time.monotonic()
-    try:
-        sh(sandbox, "trap '' TERM; sleep 30")
-    except SandboxTimeout:
-        assert time.monotonic() - start < 5
-    else:
-        raise AssertionError("the command ended by itself")
-    try:
-        sandbox.exec("true")
-    except SandboxTimeout:
-        return
-    raise AssertionError("it still runs commands")
+    for program in (f"trap '' TERM; sleep {PATIENCE}", "true"):
+        try:
+            sh(sandbox, program)
+        except SandboxTimeout:
+            continue
+        raise AssertionError(f"{program}: it ended by itself")
 
 
 @case
@@ -545,7 +545,7 @@ def terminate_frees_waiting_commands(matrix: Matrix) -> None:
 
     def wait() -> None:
         try:
-            sandbox.exec("sleep", "60")
+            sandbox.exec("sleep", "600")
         except SandboxLost as error:
             ends.append(type(error).__name__)
 
@@ -557,7 +557,7 @@ def terminate_frees_waiting_commands(matrix: Matrix) -> None:
     for thread in enders:
         thread.start()
     for thread in (*threads, *enders):
-        thread.join(5)
+        thread.join(PATIENCE)
     assert ends == ["SandboxLost"] * 5, ends
 
 
@@ -607,7 +607,7 @@ def a_forked_copy_has_its_own(matrix: Matrix) -> None:
 @case
 def open_network_does_not_reach_the_host(matrix: Matrix) -> None:
     try:
-        sandbox = matrix.backend.create(SandboxSpec("host", 60, network="open"))
+        sandbox = matrix.backend.create(SandboxSpec("host", 600, network="open"))
     except SandboxStartError as error:
         if "needs slirp4netns" in str(error) or "needs /dev/net/tun" in str(error):
             raise Impossible(str(error)) from error
@@ -633,7 +633,7 @@ for place in sys.argv[2:]:
         continue
     raise SystemExit(f"reached {place}")
 """
-        done = sandbox.run(["python3", "-c", program, str(port), *places], timeout=60)
+        done = sandbox.run(["python3", "-c", program, str(port), *places], timeout=PATIENCE)
     assert done.returncode == 0, done
     assert "tap0" in done.stdout_read(), done
     lifted = sh(sandbox, "ip route del prohibit 10.0.0.0/8 || ip link add dummy0 type dummy")
@@ -654,7 +654,7 @@ def host_network_only_on_request(matrix: Matrix) -> None:
         port = server.getsockname()[1]
         reach = ["python3", "-c", f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)"]
         assert matrix.box.run(reach).returncode != 0
-        sandbox = matrix.backend.create(SandboxSpec("host", 60, network="host"))
+        sandbox = matrix.backend.create(SandboxSpec("host", 600, network="host"))
         assert sandbox.run(reach).returncode == 0
         sandbox.terminate()
 

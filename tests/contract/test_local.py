@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import json
 import os
 import shutil
@@ -78,7 +80,7 @@ def test_nothing_is_left_by_the_matrix(rung: str) -> None:
 def _outcomes(rung: str) -> dict[str, str | None]:
     home = Path(tempfile.mkdtemp(prefix="cb-matrix-"))
     try:
-        done = subprocess.run(_command(rung, home), capture_output=True, text=True, check=False, timeout=250)
+        done = subprocess.run(_command(rung, home), capture_output=True, text=True, check=False, timeout=560)
         assert done.returncode == 0, done.stderr
         outcomes = json.loads(done.stdout)
         assert isinstance(outcomes, dict)
@@ -153,9 +155,12 @@ def test_it_has_every_fast_road(backend: LocalBackend) -> None:
 def test_contract(state: Path, settings: dict[str, str]) -> None:
     backend = LocalBackend(state_dir=state, **settings)
     try:
-        subject = Subject(backend, "host")
+        subject = Subject(backend, "host", patience=9)
+        # Those that count what the harness has open, or how long something takes, have it for themselves.
+        together = [check for check in CHECKS if check.name not in ("nothing-left", "terminate")]
         with ThreadPoolExecutor(8) as pool:
-            results = list(pool.map(lambda check: examine(check, subject), CHECKS))
+            results = list(pool.map(lambda check: examine(check, subject), together))
+        results += [examine(check, subject) for check in CHECKS if check not in together]
     finally:
         backend.close()
     assert [
@@ -390,7 +395,7 @@ def test_a_state_directory_on_an_overlay(state: Path, context: Path) -> None:
     run = 'exec "$python" -c "$program" "$1" "$context"'
     arguments = [*map(str, places), sys.executable, ON_AN_OVERLAY, str(context)]
     command = ["unshare", "-m", "sh", "-c", f"{mount} && {run}", "sh", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.stdout == "b'\\x00payload2\\n/workspace/repo\\n' True\n", done.stderr
 
 
@@ -412,6 +417,7 @@ def test_fifty_at_once(backend: LocalBackend) -> None:
 
 def test_no_descriptor_is_lost(backend: LocalBackend) -> None:
     backend.create_sandbox("host").terminate()
+    gc.collect()  # what earlier tests have dropped
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
         sandbox = backend.create_sandbox("host")
@@ -446,11 +452,10 @@ for _ in range(3):
     sandbox.exec("bash", "-c", f"exec >/dev/null 2>&1; {HOSTILE}")
     threading.Thread(target=lambda: sandbox.exec("sleep", f"7003.{ID}"), daemon=True).start()
 if "copy" in sys.argv and os.fork() == 0:
-    time.sleep(60)
+    time.sleep(600)
     os._exit(0)
-time.sleep(0.3)
 print(backend._engine.launcher._process.pid, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -461,19 +466,23 @@ def test_kill_9_of_the_harness_leaves_nothing(state: Path, variant: str, victims
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as harness:
         assert harness.stdout
         zygote = int(harness.stdout.readline())
+        up = time.monotonic() + 60
+        while len(_sleepers(harness.pid)) < 9 and time.monotonic() < up:
+            time.sleep(0.05)
         assert len(_sleepers(harness.pid)) == 9
         harness.kill()
         if "zygote" in victims:
             os.kill(zygote, signal.SIGKILL)
         killed = time.monotonic()
-        while _sleepers(harness.pid) and time.monotonic() - killed < 10:
+        while _sleepers(harness.pid) and time.monotonic() - killed < 60:
             time.sleep(0.01)
         assert _sleepers(harness.pid) == []
         assert str(state) not in Path("/proc/self/mounts").read_text()
         for copy in psutil.process_iter():  # the forked copy still holds the lock
             if copy.pid != harness.pid and _session(copy) == harness.pid:
-                copy.kill()
-    _collected(state, timeout=10)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    copy.kill()
+    _collected(state, timeout=60)
 
 
 def _session(process: psutil.Process) -> int:
@@ -528,7 +537,7 @@ backend.close()
 """
     command = [sys.executable, "-c", program, str(state)]
     done = subprocess.run(
-        command, capture_output=True, text=True, start_new_session=True, check=False, timeout=60
+        command, capture_output=True, text=True, start_new_session=True, check=False, timeout=240
     )
     assert done.stdout == "alive\n 0\n", done.stderr
 
@@ -555,7 +564,8 @@ def test_terminate_under_load_is_safe(backend: LocalBackend) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
+        assert not thread.is_alive()
     assert wrong == []
 
 

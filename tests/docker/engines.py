@@ -6,6 +6,7 @@ Where an engine cannot be had, a test is skipped with the reason; where `CI` is 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -84,7 +85,7 @@ def podman() -> Iterator[DockerBackend]:
     finally:
         backend.close()
         process.terminate()
-        process.wait(30)
+        process.wait(120)
         subprocess.run(["umount", "-q", "-l", directory / "graph" / "overlay"], check=False)
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -108,7 +109,7 @@ def _service(program: str, directory: Path, address: str) -> subprocess.Popen[by
 
 
 def _wait_for(socket: Path, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not socket.exists():
         if process.poll() is not None or time.monotonic() > until:
             missing(f"podman's service does not start: {(socket.parent / 'log').read_text()[-300:]}")
@@ -132,6 +133,14 @@ def make_image(backend: DockerBackend, image: str, context: Mapping[str, str]) -
 def engine_of(backend: DockerBackend) -> Any:
     """The client library's own object."""
     return backend.client()
+
+
+@contextlib.contextmanager
+def swept_by_nobody_else() -> Iterator[None]:
+    """Alone, among all tests of this machine, with what a dead harness leaves on an engine or finds there."""
+    with Path(tempfile.gettempdir(), "cooperbench-test-sweeps").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def kill(sandbox: Any) -> None:

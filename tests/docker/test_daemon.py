@@ -59,7 +59,7 @@ def test_the_engine_is_stopped_and_started_again(daemon: Daemon) -> None:
         thread.start()
         time.sleep(0.5)
         daemon.stop()
-        thread.join(30)
+        thread.join(120)
         assert isinstance(seen[0], SandboxLost), seen
         with pytest.raises(SandboxLost):
             sandbox.exec("true")

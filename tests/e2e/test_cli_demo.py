@@ -7,11 +7,13 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -225,9 +227,32 @@ def test_doctor_finds_this_machine_fit(cooperbench: Call) -> None:
     assert found.stdout.endswith("all is well\n")
 
 
-def test_clean_leaves_nothing(cooperbench: Call) -> None:
-    assert cooperbench("clean").returncode == 0
-    assert json.loads(cooperbench("clean", "--json").stdout)["removed"] == []
+KILLED = """
+import os, signal
+from cooperbench.eval.backends.local import LocalBackend
+backend = LocalBackend()
+backend.create_sandbox("host").exec("touch", "/left")
+os.kill(backend._engine.launcher._process.pid, signal.SIGKILL)  # it would clear up behind us
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A state directory in which no other test's harness is at work."""
+    path = Path(tempfile.mkdtemp(prefix="cb-clean-"))
+    path.chmod(0o711)  # for those whom root is inside
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def test_clean_leaves_nothing(tmp_path: Path, state: Path) -> None:
+    env = {**environment(tmp_path), "COOPERBENCH_STATE_DIR": str(state)}
+    subprocess.run([sys.executable, "-c", KILLED], env=env, check=False, timeout=240)
+    command = [sys.executable, "-m", "cooperbench.cli", "clean", "--backend", "local", "--json"]
+    subprocess.run(command, env=env, check=True, capture_output=True, timeout=240)
+    assert [*state.glob("*/run/*/*"), *state.glob("*/trash/*")] == []
+    assert json.loads(subprocess.check_output(command, env=env, timeout=240))["removed"] == []
 
 
 @pytest.mark.parametrize(
@@ -262,17 +287,23 @@ def test_a_wrong_request_is_one_line_and_code_2(cooperbench: Call, argv: list[st
 
 
 def test_ctrl_c_says_how_to_go_on(place: Path) -> None:
-    command = [sys.executable, "-m", "cooperbench.cli", "demo", "-n", "stopped", "-c", "1"]
+    scripts = place / "one-ends"
+    (scripts / "almanac_task" / "task12" / "f1_f2").mkdir(parents=True)
+    for agent in ("agent1.sh", "agent2.sh"):
+        (scripts / "almanac_task" / "task12" / "f1_f2" / agent).write_text("true\n")
+        (scripts / agent).write_text("sleep 600\n")  # of every other pair
+    options = ["--demo", "-s", "demo", "-a", "script", "--agent-config", str(scripts), "-n", "stopped"]
+    command = [sys.executable, "-m", "cooperbench.cli", "run", *options]
     process = subprocess.Popen(
         command, cwd=place, env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not list(place.glob("logs/stopped/coop/*/*/*/result.json")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "stopped" in err

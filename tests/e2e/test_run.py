@@ -347,8 +347,8 @@ def test_an_agent_that_does_not_come_back(logs: Path, monkeypatch: pytest.Monkey
             return AgentResult()
 
     register_agent("stuck", Stuck)
-    monkeypatch.setattr(trial_module, "GRACE", 0.2)
-    summary, _ = demo(logs, agent="stuck", agent_timeout=0.5, **ONE)
+    monkeypatch.setattr(trial_module, "GRACE", 1)
+    summary, _ = demo(logs, agent="stuck", agent_timeout=3, **ONE)
     assert summary["completed"] == 1
     result = trial(logs).read_result() or {}
     assert [agent["status"] for agent in result["agents"].values()] == ["LimitsExceeded", "Submitted"]
@@ -360,7 +360,7 @@ def test_a_script_that_fails_is_an_error_and_one_that_lasts_a_limit(logs: Path, 
     scripts.mkdir()
     (scripts / "agent1.sh").write_text("echo no luck >&2\nexit 3\n")
     (scripts / "agent2.sh").write_text("echo x >new\nsleep 600\n")
-    summary, _ = demo(logs, agent_config=scripts, agent_timeout=1, **ONE)
+    summary, _ = demo(logs, agent_config=scripts, agent_timeout=4, **ONE)
     assert summary["failed"] == 1
     agents = (trial(logs).read_result() or {})["agents"]
     assert agents["agent1"]["error"] == "agent1.sh ended with exit code 3: no luck"

@@ -6,13 +6,14 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from cooperbench.dataset import demo_dataset
 from cooperbench.runs import RunDirectory, finished
-from tests.faults.driver import NAME
+from tests.faults.driver import NAME, in_a_place_of_its_own
 
 DRIVER = Path(__file__).with_name("driver.py")
 COMMAND = [sys.executable, "-m", "tests.faults.driver"]
@@ -21,8 +22,20 @@ ROOT = Path(__file__).parents[2]
 
 def begin(logs: Path, scripts: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, logs, scripts], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, logs, scripts],
+        cwd=ROOT,
+        env=in_a_place_of_its_own(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+
+
+def wait_for(process: subprocess.Popen[str], word: str) -> None:
+    """Read on until the driver says it."""
+    assert process.stdout is not None
+    while word not in (told := process.stdout.readline()):
+        assert told, f"it ended before it said {word!r}: {process.communicate()}"
 
 
 @pytest.fixture
@@ -40,13 +53,12 @@ def slow(tmp_path: Path) -> Path:
 def test_once(tmp_path: Path, slow: Path) -> None:
     logs = tmp_path / "logs"
     process = begin(logs, slow)
-    assert process.stdout is not None
     run = RunDirectory(logs, NAME)
-    while process.stdout.readline() != "started\n":
-        pass
+    wait_for(process, "started")
     verdict = run.path / "coop" / "almanac_task" / "12" / "f1_f2" / "eval.json"
     while not verdict.exists():
-        assert process.poll() is None
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=120)
     assert "stopping" in output
@@ -61,9 +73,7 @@ def test_once(tmp_path: Path, slow: Path) -> None:
     kept = verdict.stat().st_mtime_ns
 
     process = begin(logs, slow)
-    assert process.stdout is not None
-    while process.stdout.readline() != "started\n":
-        pass
+    wait_for(process, "started")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
     assert verdict.stat().st_mtime_ns == kept
@@ -71,12 +81,9 @@ def test_once(tmp_path: Path, slow: Path) -> None:
 
 def test_twice(tmp_path: Path, slow: Path) -> None:
     process = begin(tmp_path / "logs", slow)
-    assert process.stdout is not None
-    while process.stdout.readline() != "started\n":
-        pass
+    wait_for(process, "started")
     process.send_signal(signal.SIGINT)
-    while "stopping" not in process.stdout.readline():
-        pass
+    wait_for(process, "stopping")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
     assert process.returncode != 0
@@ -85,7 +92,7 @@ def test_twice(tmp_path: Path, slow: Path) -> None:
 def test_the_demo_is_what_is_meant(tmp_path: Path) -> None:
     """The driver runs the whole demo when nobody interrupts it."""
     process = begin(tmp_path / "logs", demo_dataset() / "scripts")
-    process.communicate(timeout=240)
-    assert process.returncode == 0
+    output = process.communicate(timeout=240)
+    assert process.returncode == 0, output
     summary = json.loads((tmp_path / "logs" / NAME / "summary.json").read_text())
     assert summary["completed"] == summary["total_tasks"]

@@ -26,7 +26,7 @@ import pytest
 from cooperbench.dataset import demo_dataset
 from cooperbench.eval.backends.local import LocalBackend
 from cooperbench.runs import RunDirectory, finished
-from tests.faults.driver import NAME
+from tests.faults.driver import NAME, in_a_place_of_its_own, state_directory
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = demo_dataset() / "scripts"
@@ -50,7 +50,9 @@ def orphans_come_to_us() -> Iterator[None]:
 def begin(logs: Path, errors: Path) -> subprocess.Popen[bytes]:
     with errors.open("wb") as stream:
         command = [sys.executable, "-m", "tests.faults.driver", logs, SCRIPTS]
-        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stream)
+        return subprocess.Popen(
+            command, cwd=ROOT, env=in_a_place_of_its_own(), stdout=subprocess.DEVNULL, stderr=stream
+        )
 
 
 def whole(logs: Path, errors: Path) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def kept(logs: Path) -> dict[Path, tuple[int, bytes]]:
 
 def wait_for_orphans() -> list[str]:
     """What is still alive of killed runs after a while."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         children = set(psutil.Process().children(recursive=True)) - OURS
         alive = [command for child in children if (command := command_of_living(child)) is not None]
@@ -122,7 +124,7 @@ def test_nothing_finished_is_lost_or_repeated(seed: int, undisturbed: dict[str, 
         process = begin(runs[-1], tmp_path / "errors")
         time.sleep(instants.uniform(0.05, LONGEST))
         process.send_signal(signal.SIGKILL)
-        process.wait(30)
+        process.wait(120)
         after = kept(runs[-1])
         assert {path: after.get(path) for path in before} == before
         before = after
@@ -132,7 +134,7 @@ def test_nothing_finished_is_lost_or_repeated(seed: int, undisturbed: dict[str, 
             runs.append(tmp_path / f"logs{len(runs)}")
             before = {}
     assert_ends_well(runs[-1], before, undisturbed)
-    with contextlib.closing(LocalBackend()) as backend:
+    with contextlib.closing(LocalBackend(state_dir=state_directory())) as backend:
         backend.sweep()
     assert wait_for_orphans() == []
 

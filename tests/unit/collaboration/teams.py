@@ -19,7 +19,7 @@ class Team:
 
     def __init__(self, backend: LocalBackend, size: int = 2, means: Means = EVERYTHING) -> None:
         self.bus = Bus([f"agent{n}" for n in range(1, size + 1)], means=means)
-        self.boxes = {name: backend.create_sandbox("host", 120) for name in self.bus.agents}
+        self.boxes = {name: backend.create_sandbox("host", 600) for name in self.bus.agents}
 
     def start(self, wrap=lambda sandbox: sandbox, patience: float = 25, base: str | None = None) -> Team:
         for name, box in self.boxes.items():

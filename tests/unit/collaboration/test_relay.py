@@ -27,7 +27,7 @@ def test_a_conversation(team: Team, by: str) -> None:
     assert "\n".join(f"  {line}" for line in text.splitlines()) in read.stdout_read()
     assert team.coop("agent2", "inbox", by=by).stdout == b"no unread messages\n"
     assert team.coop("agent2", "broadcast", "-", stdin=b"to all\n\xff", by=by).returncode == 0
-    assert b"  to all\n" in team.coop("agent1", "inbox", "--wait", "30", by=by).stdout
+    assert b"  to all\n" in team.coop("agent1", "inbox", "--wait", "100", by=by).stdout
     assert team.coop("agent1", "who", by=by).stdout == b"agent1  you\nagent2  at work\n"
     assert shell.run(team.boxes["agent1"], ["ls", "/tmp/ran"]).returncode != 0
 
@@ -61,13 +61,13 @@ def test_the_longest_message_and_one_more_byte(team: Team) -> None:
 def test_waiting_does_not_hold_others_up(team: Team) -> None:
     team.start()
     waiting: list[Completed] = []
-    waiter = threading.Thread(target=lambda: waiting.append(team.coop("agent1", "inbox", "--wait", "50")))
+    waiter = threading.Thread(target=lambda: waiting.append(team.coop("agent1", "inbox", "--wait", "100")))
     waiter.start()
     time.sleep(0.2)
     assert team.coop("agent1", "send", "agent2", "question").returncode == 0
-    assert b"question" in team.coop("agent2", "inbox", "--wait", "50").stdout
+    assert b"question" in team.coop("agent2", "inbox", "--wait", "100").stdout
     BusMailbox(team.bus, "agent2").send("agent1", "answer")
-    waiter.join(50)
+    waiter.join(120)
     assert b"  answer\n" in waiting[0].stdout
 
 
@@ -85,17 +85,14 @@ def test_waiting_ends_when_the_teammate_has_finished(team: Team) -> None:
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])
 def test_a_waiting_call_can_be_ended(team: Team, signal: str) -> None:
     team.start()
-    begun = time.monotonic()
-    shell.run(
-        team.boxes["agent1"], ["timeout", "-s", signal, "0.3", "coop", "inbox", "--wait", "900"], timeout=60
-    )
-    assert time.monotonic() - begun < 50
+    waiting = ["timeout", "-s", signal, "0.3", "coop", "inbox", "--wait", "900"]
+    assert not shell.run(team.boxes["agent1"], waiting, timeout=120).timed_out
 
 
 def test_an_open_call_is_made_anew(team: Team) -> None:
     team.start(patience=1)
     threading.Timer(1.5, BusMailbox(team.bus, "agent2").send, ["agent1", "at last"]).start()
-    assert b"  at last\n" in team.coop("agent1", "inbox", "--wait", "50").stdout
+    assert b"  at last\n" in team.coop("agent1", "inbox", "--wait", "100").stdout
     for n in range(8):
         time.sleep(0.2)
         assert team.coop("agent1", "send", "agent2", str(n)).returncode == 0
@@ -109,7 +106,7 @@ def test_what_a_killed_reader_would_have_got_is_kept(team: Team) -> None:
     )
     assert killed.returncode != 0
     BusMailbox(team.bus, "agent1").send("agent2", "kept")
-    assert b"  kept\n" in team.coop("agent2", "inbox", "--wait", "50").stdout
+    assert b"  kept\n" in team.coop("agent2", "inbox", "--wait", "100").stdout
 
 
 def test_a_call_before_the_harness_listens_is_answered_when_it_does(team: Team) -> None:
@@ -121,7 +118,7 @@ def test_a_call_before_the_harness_listens_is_answered_when_it_does(team: Team) 
     time.sleep(0.3)
     assert not done
     team.start()
-    early.join(50)
+    early.join(120)
     assert done[0].returncode == 0
 
 
@@ -155,7 +152,7 @@ def test_every_request_is_served_once_when_calls_get_lost(team: Team) -> None:
 def test_many_calls_at_once(team: Team) -> None:
     team.start()
     script = 'for n in 1 2 3 4 5 6 7 8 9 10 11 12; do coop send agent2 "n$n" & done; wait'
-    assert shell.run(team.boxes["agent1"], ["sh", "-c", script], timeout=60).returncode == 0
+    assert shell.run(team.boxes["agent1"], ["sh", "-c", script], timeout=120).returncode == 0
     assert sorted(p.message.text for p in team.bus.journal()) == sorted(f"n{n}" for n in range(1, 13))
     assert team.coop("agent2", "inbox").stdout.count(b"from agent1") == 12
 
@@ -174,9 +171,17 @@ def test_a_hostile_spool_does_not_stop_the_harness(team: Team) -> None:
 
 
 def test_nothing_is_left_running(team: Team) -> None:
-    idle = shell.run(team.boxes["agent1"], ["sh", "-c", "cat /proc/[0-9]*/comm"]).stdout_read().split()
+    idle = names(team.boxes["agent1"])
     team.start()
     for n in range(3):
         team.coop("agent1", "send", "agent2", str(n))
-    listing = shell.run(team.boxes["agent1"], ["sh", "-c", "cat /proc/[0-9]*/comm"]).stdout_read().split()
-    assert sorted(set(listing) - {"sh", "cat"}) == sorted(set(idle) - {"sh", "cat"})
+    until = time.monotonic() + 60
+    while (left := names(team.boxes["agent1"]) - idle) and time.monotonic() < until:
+        time.sleep(0.05)  # the relay is still putting things away
+    assert left == set()
+
+
+def names(box: Sandbox) -> set[str]:
+    """Of the programs that run, but for the relay's shell and what looks."""
+    found = shell.run(box, ["sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null"]).stdout_read().split()
+    return set(found) - {"sh", "cat"}

@@ -135,7 +135,7 @@ class HostTask:
         return self._patch(*running[0]), self._patch(*running[1])
 
     def _patch(self, clone: Path, process: subprocess.Popen[bytes]) -> bytes:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=240)
         assert process.returncode == 0, output.decode()
         self._run(["git", "add", "-A"], clone)
         return self._run(["git", "diff", "--binary", "--cached", "HEAD"], clone)

@@ -88,10 +88,11 @@ class Worker:
 
 
 class Scene:
-    def __init__(self, *acts, broken: int | None = None) -> None:
+    def __init__(self, *acts, broken: int | None = None, told: threading.Event | None = None) -> None:
         names = [f"agent{n}" for n in range(1, len(acts) + 1)]
         self.backend = Boxes(broken)
         self.told: list[tuple[str, str]] = []
+        self._told = told or threading.Event()
         bus = Bus(names)
         seats = []
         for number, (name, act) in enumerate(zip(names, acts, strict=True), 1):
@@ -101,6 +102,7 @@ class Scene:
 
     def tell(self, seat: Seat, work: Work) -> None:
         self.told.append((seat.agent_id, work.result.status))
+        self._told.set()
 
     def spec(self, seat: Seat) -> SandboxSpec:
         return SandboxSpec("image", labels={"number": seat.agent_id.removeprefix("agent")})
@@ -110,7 +112,8 @@ class Scene:
 
 
 def test_each_has_its_own_patch_in_order() -> None:
-    scene = Scene(lambda: time.sleep(0.05), lambda: None)
+    told = threading.Event()
+    scene = Scene(lambda: told.wait(30), lambda: None, told=told)
     assert [work.taken.patch for work in scene.work()] == [b"box1", b"box2"]
     assert scene.told == [("agent2", "Submitted"), ("agent1", "Submitted")]
     assert all(box.ended.is_set() for box in scene.backend.made)
@@ -157,7 +160,7 @@ def test_a_lost_sandbox_is_nobodys_status() -> None:
 def test_who_does_not_come_back_is_ended_with_what_it_has() -> None:
     forever = threading.Event()
     scene = Scene(forever.wait, lambda: None)
-    works = scene.work(seconds=0.2)
+    works = scene.work(seconds=3)
     forever.set()
     assert [work.result.status for work in works] == ["LimitsExceeded", "Submitted"]
     assert works[0].taken.patch == b"box1"

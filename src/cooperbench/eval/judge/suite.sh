@@ -12,6 +12,7 @@ remember_image() {
     sealed=$sum
     ran=
     order=0
+    attributed=no
 }
 
 # The work tree as the image had it: tracked files at the base, nothing that was added since. And nothing where PATCH
@@ -20,16 +21,30 @@ restore_tree() { # TREE PATCH
     [ ! -e "$git_directory/index.lock" ] || rm -f "$git_directory/index.lock"
     if [ "$order" -gt 1 ]; then
         [ ! -f "$home/config" ] || cp "$home/config" "$git_directory/config"
+        # With its date, by which git knows what may have changed unseen. An index of a run's making may tell git to
+        # look away from a file.
+        cp -p "$home/index" "$git_directory/index"
+        if [ -e "$git_directory/info/attributes" ] || [ -f "$home/attributes" ]; then
+            attributed=yes
+        fi
     fi
-    # Attributes that a patch brings, in the tree or only in the index, must not call up a filter of the image's.
-    ! grep -q gitattributes "$home/merged.patch" "$2" || cp "$G/info/attributes" "$git_directory/info/attributes"
+    # Attributes that a run or a patch brings must not call up a filter of the image's, neither from the index in which
+    # its files are about to be nor from the work tree in which an earlier patch's still are.
+    [ "$attributed" = yes ] || ! grep -q gitattributes "$2" || attributed=yes
+    if [ "$attributed" = yes ]; then
+        [ -d "$git_directory/info" ] || mkdir "$git_directory/info"
+        cp "$G/info/attributes" "$git_directory/info/attributes"
+    fi
     if [ -s "$home/untracked" ] && grep -q '^new file mode' "$2"; then
         # What is in the index and not in the base, `reset` removes.
         GIT_ALTERNATE_OBJECT_DIRECTORIES=$G/objects in_repository read-tree --reset "$1" >/dev/null 2>&1
     fi
     in_repository reset -q --hard "$base" >/dev/null 2>&1 || return 1
-    restore_attributes
-    [ "$order" -gt 1 ] || return 0
+    [ "$attributed" = no ] || restore_attributes
+    if [ "$order" -eq 1 ]; then
+        cp -p "$git_directory/index" "$home/index"
+        return
+    fi
     set --
     while IFS= read -r line; do
         case $line in

@@ -8,6 +8,7 @@ from cooperbench.eval.backends.contract.frame import (
     Subject,
     clause,
     expect,
+    out_of_time,
     running,
     says,
     sh,
@@ -154,8 +155,8 @@ def _directory(subject: Subject) -> None:
 @clause("time-limit")
 def _time_limit(subject: Subject) -> None:
     """A command out of time is said to be, with exit code 124 and what it had printed."""
-    run = "echo so far; echo and here >&2; sleep 100; echo never"
-    done = shell.run(subject.sandbox(), ["sh", "-c", run], timeout=1)
+    run = "echo so far; echo and here >&2; touch ready; sleep 100; echo never"
+    done = out_of_time(subject.sandbox(), run)
     expect("timed_out, exit code", (done.timed_out, done.returncode), (True, shell.TIMED_OUT))
     expect("output", (done.stdout_read(), done.stderr_read()), ("so far\n", "and here\n"))
 
@@ -164,8 +165,8 @@ def _time_limit(subject: Subject) -> None:
 def _time_limit_tree(subject: Subject) -> None:
     """A command out of time takes its whole process tree along: children, other sessions, daemons."""
     sandbox = subject.sandbox()
-    tree = "sleep 86431 & setsid sleep 86432 & (setsid sh -c 'sleep 86433; true' &); trap '' TERM; sleep 86434; true"
-    done = shell.run(sandbox, ["sh", "-c", tree], timeout=1)
+    tree = "sleep 86431 & setsid sleep 86432 & (setsid sh -c 'sleep 86433; true' &); trap '' TERM"
+    done = out_of_time(sandbox, f"{tree}; touch ready; sleep 86434; true")
     expect("timed_out", done.timed_out, True)
     expect("processes left", running(sandbox, "slee[p] 8643"), "")
 
