@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cooperbench import register_agent
+from cooperbench.agents.gold import GoldAgent
 from cooperbench.dataset import demo_dataset, load_dataset
 from cooperbench.eval import backends
 from cooperbench.eval.backends import shell
@@ -60,3 +62,15 @@ def _project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     for backend in opened:  # the documentation's snippets leave that to the end of the process
         if isinstance(backend, Closable):
             backend.close()
+
+
+@pytest.fixture(name="agents")
+def _agents(project: Path) -> Iterator[Path]:
+    """The documentation names no agent; here the default one is an oracle instead of a model."""
+    from cooperbench.agents import registry
+    from cooperbench.runner.spec import DEFAULT_AGENT
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_registered", {})
+        register_agent(DEFAULT_AGENT, GoldAgent)
+        yield project

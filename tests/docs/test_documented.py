@@ -13,26 +13,13 @@ from typing import Any
 
 import pytest
 
-from cooperbench import evaluate, register_agent, run, run_patch_test
-from cooperbench.agents.gold import GoldAgent
+from cooperbench import evaluate, run, run_patch_test
 from cooperbench.errors import UsageError
 from cooperbench.eval import backends
 from cooperbench.eval.backends.base import EvalBackend, ExecResult, Sandbox, SpecBackend
 from cooperbench.eval.backends.gcp import GCPBatchBackend
 from tests.loopback.modal import Cloud
 from tests.modal import cloud as modal_cloud
-
-
-@pytest.fixture(name="agents")
-def _agents(project: Path) -> Path:
-    """The documentation names no agent; here the default one is an oracle instead of a model."""
-    from cooperbench.agents import registry
-    from cooperbench.runner.spec import DEFAULT_AGENT
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "_registered", {})
-        register_agent(DEFAULT_AGENT, GoldAgent)
-        yield project
 
 
 def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
