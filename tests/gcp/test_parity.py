@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 
 from cooperbench.dataset import Dataset
+from cooperbench.errors import JudgeError
 from cooperbench.eval.backends.base import EvalBackend
+from cooperbench.eval.backends.batch import Outcome, Work
+from cooperbench.eval.job import JobOutput
+from cooperbench.eval.judging import judge_output, plan_of
+from cooperbench.eval.plan import Plan
 from cooperbench.eval.sources import ready_image
-from tests.gcp import clouds
+from cooperbench.runs import RunDirectory, TrialDirectory
+from tests.gcp import batches, clouds
 from tests.judging import parity
 from tests.judging.project import Project
 from tests.loopback.gcp.cloud import Cloud
@@ -58,6 +64,35 @@ def interactive(
         return _one_by_one(backend, cases, datasets)
 
 
+@pytest.fixture(scope="module")
+def batched(
+    only_cloud: Cloud,
+    tmp_path_factory: pytest.TempPathFactory,
+    cases: Mapping[str, parity.Asked],
+    datasets: dict[str, Dataset],
+) -> Verdicts:
+    """All of them in one job."""
+    trials: dict[str, tuple[TrialDirectory, Plan]] = {}
+    for name, asked in cases.items():
+        trial = RunDirectory(tmp_path_factory.mktemp("logs"), "parity").trial(asked.setting, asked.pair)
+        dataset = datasets[asked.task[0]]
+        for feature, patch in asked.handed_in(dataset).items():
+            trial.write_patch(feature, patch)
+        trials[name] = trial, plan_of(dataset.task(*asked.task), trial, asked.judging, None)
+    works = [Work(name, plan.job.image, lambda plan=plan: plan.job) for name, (_, plan) in trials.items()]
+    with clouds.backend_on(only_cloud) as backend:
+        outcomes = batches.done(backend, works, batches.wishes())
+    return {name: _judged(backend, *trials[name], outcomes[name]) for name in cases}
+
+
+def _judged(backend: EvalBackend, trial: TrialDirectory, plan: Plan, outcome: Outcome) -> Mapping[str, Any]:
+    assert isinstance(outcome, JobOutput), outcome
+    try:
+        return parity.comparable(judge_output(backend, trial, plan, outcome))
+    except JudgeError as error:
+        return {"judge error": str(error)}
+
+
 def _one_by_one(
     backend: EvalBackend, cases: Mapping[str, parity.Asked], datasets: dict[str, Dataset]
 ) -> dict[str, dict[str, Any]]:
@@ -74,3 +109,9 @@ def test_sandboxes(
 ) -> None:
     assert interactive[name] == here[name]
     parity.expect(interactive[name], cases[name])
+
+
+@pytest.mark.parametrize("name", parity.NAMES)
+def test_a_batch(name: str, here: Verdicts, batched: Verdicts, cases: Mapping[str, parity.Asked]) -> None:
+    assert batched[name] == here[name]
+    parity.expect(batched[name], cases[name])
