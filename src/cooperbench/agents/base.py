@@ -79,6 +79,8 @@ class Assignment:
     """In `team`: `lead` or `member`."""
     lead: str | None = None
     """In `team`: the lead's id."""
+    bus_url: str | None = None
+    """With ``--redis``: how a process outside the harness reaches the trial's bus, ``redis://…#run:ID``. A secret."""
 
 
 @dataclass(frozen=True, slots=True)

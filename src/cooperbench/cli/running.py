@@ -91,8 +91,9 @@ def _together_flags(parser: argparse.ArgumentParser) -> None:
             default=[],
             help=f"team without {meaning}",
         )
-    # Of earlier releases: `run` says what became of it.
-    group.add_argument("--redis", metavar="URL", help="not needed: messages travel through the harness")
+    group.add_argument(
+        "--redis", metavar="URL", help="a Redis server for agents outside this process (no other needs one)"
+    )
 
 
 def _place_flags(parser: argparse.ArgumentParser) -> None:

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cooperbench.agents.base import Means, Message
+from cooperbench.agents.base import Means, Message, Todo
 from cooperbench.collaboration.branches import Branches
 from cooperbench.collaboration.inboxes import Inboxes, MemoryInboxes, Taken
 from cooperbench.collaboration.journal import Entry, Journal
 from cooperbench.collaboration.scratchpad import Scratchpad
 from cooperbench.collaboration.tasklist import TaskList
 from cooperbench.collaboration.turns import Turns
-from cooperbench.errors import UsageError
+from cooperbench.errors import BackendError, UsageError
 
 EVERYTHING = Means(messages=True, ask=True, tasks=True, notes=True, git=True)
 
@@ -45,6 +45,7 @@ class Bus:
         means: Means = EVERYTHING,
         inboxes: Inboxes | None = None,
         turns: Turns | None = None,
+        show: Callable[[Todo], None] | None = None,
     ) -> None:
         """A bus for exactly these agents.
 
@@ -52,13 +53,15 @@ class Bus:
             means: what is switched on.
             inboxes: where unread messages wait; by default in memory.
             turns: in which order things happen, and by which clock; by default as they come.
+            show: called with every task that has changed, one at a time.
         """
         self.agents = tuple(agents)
         self.means = means
         self._record = Journal(self.agents, turns or Turns())
         self._inboxes = inboxes or MemoryInboxes(self.agents)
         self._finished: set[str] = set()
-        self.tasks = TaskList(self._record, self._finished.__contains__)
+        self._failure: BackendError | None = None
+        self.tasks = TaskList(self._record, self._finished.__contains__, show or (lambda _: None))
         self.notes = Scratchpad(self._record)
         self.branches = Branches(self._record)
 
@@ -73,6 +76,21 @@ class Bus:
     def timeline(self) -> tuple[Entry, ...]:
         """Everything that was done so far, in order."""
         return self._record.entries()
+
+    # ------------------------------------------------------------------------------------------ its own trouble
+
+    def fail(self, problem: BackendError) -> None:
+        """The bus does not work any more: `check` says so."""
+        self._failure = self._failure or problem
+
+    def check(self) -> None:
+        """Nothing, while the bus works.
+
+        Raises:
+            BackendError: why it does not.
+        """
+        if self._failure is not None:
+            raise self._failure
 
     # ------------------------------------------------------------------------------------------ who is there
 

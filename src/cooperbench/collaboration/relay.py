@@ -12,8 +12,10 @@ import base64
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from functools import cache, partial
 from importlib import resources
+from typing import TypeVar
 
 from cooperbench.collaboration.branches import BUNDLE_LIMIT
 from cooperbench.collaboration.mailbox import BusMailbox
@@ -37,6 +39,8 @@ _PROMPT = 60
 """Seconds a call may take that only leaves answers."""
 
 _log = logging.getLogger(__name__)
+
+Served = TypeVar("Served", bound=Answer | Later)
 
 
 @cache
@@ -118,7 +122,7 @@ class Relay:
 
     def _take(self, name: str, request: bytes, answers: deque[tuple[str, Answer]]) -> None:
         """Serve a request here, or have it wait elsewhere."""
-        answer = serve(request, self._mailbox, partial(self._bundle, name))
+        answer = self._guarded(lambda: serve(request, self._mailbox, partial(self._bundle, name)))
         if isinstance(answer, Answer):
             answers.append((name, answer))
         elif self._waiting.acquire(blocking=False):
@@ -127,7 +131,7 @@ class Relay:
             answers.append((name, Answer(1, f"coop: {_WAITING} calls are waiting already")))
 
     def _wait(self, name: str, later: Later) -> None:
-        answer = later.wait()
+        answer = self._guarded(later.wait)
         try:
             for attempt in range(_RETRIES):
                 try:
@@ -140,6 +144,16 @@ class Relay:
                     self._stopped.wait(0.1 * 2**attempt)
         finally:
             self._waiting.release()
+
+    def _guarded(self, work: Callable[[], Served]) -> Served | Answer:
+        """What the work gives; a bus that has failed is the trial's end, and until then an answer like others."""
+        try:
+            return work()
+        except SandboxLost as problem:
+            return Answer(1, f"coop: {problem}")
+        except BackendError as problem:
+            self._mailbox.bus.fail(problem)
+            return Answer(1, "coop: the bus has failed")
 
     def _answered(self, name: str, answer: Answer, call: Call) -> None:
         self._known.discard(name)

@@ -20,8 +20,11 @@ REMARKS = 50
 class TaskList:
     """The tasks of one trial."""
 
-    def __init__(self, journal: Journal, finished: Callable[[str], bool]) -> None:
-        """A list whose claims lapse with those who `finished` without doing the task."""
+    def __init__(
+        self, journal: Journal, finished: Callable[[str], bool], show: Callable[[Todo], None]
+    ) -> None:
+        """A list whose claims lapse with those who `finished` without doing the task; `show` is told of changes."""
+        self._show = show
         self._journal = journal
         self._finished = finished
         self._tasks: list[Todo] = []
@@ -49,7 +52,7 @@ class TaskList:
             number = len(self._tasks) + 1
             at = self._journal.add(agent, "task", action="add", task_id=number, title=title).at
             self._tasks.append(Todo(number, title, "open", agent, at))
-            return self._tasks[-1]
+            return self._put(self._tasks[-1])
 
     def claim(self, agent: str, number: int | None) -> Todo:
         """The task is this agent's from now on; claiming one's own again changes nothing."""
@@ -100,6 +103,7 @@ class TaskList:
 
     def _put(self, task: Todo) -> Todo:
         self._tasks[task.number - 1] = task
+        self._show(task)
         return task
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from cooperbench import settings
 from cooperbench.agents import agent_factory
 from cooperbench.budget import Budget
+from cooperbench.collaboration.outside import RedisServer, connected
 from cooperbench.dataset import load_dataset, select
 from cooperbench.dataset.model import Dataset, Pair, Task
 from cooperbench.errors import UsageError
@@ -33,11 +34,11 @@ from cooperbench.runner.schedule import Schedule
 from cooperbench.runner.spec import (
     DEFAULT_AGENT,
     DEFAULT_MODEL,
+    REDIS,
     RunSpec,
     configuration,
     joined,
     refuse_another_experiment,
-    refuse_what_is_not_there,
 )
 from cooperbench.runner.trial import Bench
 from cooperbench.runs import (
@@ -96,7 +97,8 @@ def run(
         concurrency, eval_concurrency: trials and judgements at once; None for the settings', then as many as suit
             the backend: at most 20 trials, and judgements with a processor each on one machine, at most 10.
         force: run finished trials again.
-        redis_url: of earlier releases; only its default is accepted.
+        redis_url: a Redis server by which agents outside this process reach their bus; not needed by any other. The
+            bare ``redis://localhost:6379`` that scripts for earlier releases pass asks for none.
         setting: ``coop`` (an agent for each feature), ``team`` (the same with a lead, a task list and a scratchpad)
             or ``solo`` (one agent for all).
         messaging_enabled: whether agents of a trial can talk.
@@ -119,7 +121,6 @@ def run(
         UsageError: something named does not exist or makes no sense. RunConflict: the name stands for another
             experiment, or another process is at work on it. KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
-    refuse_what_is_not_there(redis_url)
     new_agent = agent_factory(agent)
     specimen = new_agent()
     _refuse_unconfigured(agent, specimen, agent_config)
@@ -140,6 +141,7 @@ def run(
         auto_eval=auto_eval,
         messaging=messaging_enabled,
         git=git_enabled,
+        redis=redis_url if redis_url != REDIS else None,
         team_without=tuple(team_without),
         agent_config=Path(agent_config) if agent_config is not None else None,
         agent_timeout=agent_timeout,
@@ -150,14 +152,14 @@ def run(
     directory = RunDirectory(logs_dir or stored.text("logs_dir") or DEFAULT_LOGS, run_name)
     dataset = load_dataset(dataset_dir)
     pairs = select(dataset, subset=subset, repo=repo, task_id=task_id, features=features, setting=setting)
-    with opened_backend(backend) as chosen:
+    with opened_backend(backend) as chosen, connected(spec.redis) as server:
         keep_images_within(chosen, disk_budget)
         spec, reckoning = _sized(spec, chosen, concurrency, eval_concurrency, pairs)
         wanted = configuration(spec, chosen.name, dataset.root, pairs)
         refuse_another_experiment(directory, wanted)  # before anything is touched
         with directory.lock():
             refuse_another_experiment(directory, wanted)  # and once more: somebody may just have begun
-            invocation = _Invocation(spec, directory, dataset, chosen, one_at_a_time(progress))
+            invocation = _Invocation(spec, directory, dataset, chosen, server, one_at_a_time(progress))
             return invocation.carry_out(pairs, new_agent, wanted, reckoning)
 
 
@@ -170,12 +172,14 @@ class _Invocation:
         directory: RunDirectory,
         dataset: Dataset,
         chosen: Chosen,
+        server: RedisServer | None,
         tell: Progress,
     ) -> None:
         self._spec = spec
         self._directory = directory
         self._dataset = dataset
         self._chosen = chosen
+        self._server = server
         self._tell = tell
         self._recording = threading.Lock()
 
@@ -252,6 +256,7 @@ class _Invocation:
             new_agent=new_agent,
             crew=Crew(),
             budget=budget,
+            server=self._server,
             tell=self._tell,
         )
 

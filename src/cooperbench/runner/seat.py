@@ -129,6 +129,7 @@ class Seat:
             if relay is not None:
                 relay.stop()
             if self._bus is not None:
+                self._bus.check()
                 self._bus.finish(self.agent_id)
         if not isinstance(result, AgentResult):
             raise AgentError(f"the agent returned {type(result).__name__}, not an AgentResult")

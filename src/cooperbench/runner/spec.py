@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from cooperbench.runs import SETTINGS, RunDirectory, differences
 DEFAULT_AGENT = "mini_swe_agent_v2"
 DEFAULT_MODEL = "vertex_ai/gemini-3-flash-preview"
 REDIS = "redis://localhost:6379"
-"""Earlier releases' default; accepted, and not used: messages travel through the harness."""
+"""Earlier releases' default, which their scripts pass: taken for not asked for, whatever listens there."""
 SCHEMA = 1
 
 
@@ -48,6 +48,8 @@ class RunSpec:
     auto_eval: bool = True
     messaging: bool = True
     git: bool = False
+    redis: str | None = field(default=None, repr=False)
+    """The server for agents outside the harness's process; its URL holds a password, and is not kept."""
     team_without: tuple[str, ...] = ()
     """What `team` is to do without, see `means.SWITCHES`."""
     agent_config: Path | None = None
@@ -80,19 +82,6 @@ class RunSpec:
         return {"subset": self.subset, "repo": self.repo, "task_id": self.task_id, "features": features}
 
 
-def refuse_what_is_not_there(redis_url: str | None) -> None:
-    """Arguments earlier releases had, and what becomes of them here.
-
-    Raises:
-        UsageError: the argument asks for something this release cannot do.
-    """
-    if redis_url not in (None, REDIS):
-        raise UsageError(
-            f"redis_url={redis_url!r}: this release has no Redis transport; leave it out, "
-            f"messages travel through the harness without a server"
-        )
-
-
 # ---------------------------------------------------------------------------------------------- config.json
 
 
@@ -111,6 +100,7 @@ def configuration(spec: RunSpec, backend: str, dataset: Path, pairs: Sequence[Pa
         "max_trial_cost": spec.max_trial_cost,
         "messaging_enabled": spec.messaging,
         "git_enabled": spec.git,
+        "redis": spec.redis is not None,
         "team_without": sorted(set(spec.team_without)),
         "test_timeout": spec.judging.timeout,
         "rules": asdict(spec.judging.rules),

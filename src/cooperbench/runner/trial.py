@@ -8,13 +8,16 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from cooperbench.agents.base import ERROR, Agent
 from cooperbench.budget import Budget
 from cooperbench.collaboration import Bus, Posting
+from cooperbench.collaboration.door import Door
+from cooperbench.collaboration.outside import Outpost, RedisServer
 from cooperbench.dataset.model import Task
 from cooperbench.errors import BackendError
 from cooperbench.eval.backends.base import EvalBackend, SandboxSpec
@@ -41,6 +44,8 @@ class Bench:
     new_agent: Callable[[], Agent]
     crew: Crew
     budget: Budget
+    server: RedisServer | None
+    """Where agents outside the harness's process reach their bus."""
     tell: Progress
 
 
@@ -56,9 +61,9 @@ class Trial:
         self._begun = time.monotonic()
         self._run_id = f"{random.getrandbits(32):08x}"
         assigned = assignments(bench.spec, task, directory)
-        alone = len(assigned) < 2 or not bench.spec.means.any
-        self._bus = None if alone else Bus([one.agent_id for one in assigned], means=bench.spec.means)
-        seats = [Seat(bench.new_agent(), one, self._bus) for one in assigned]
+        self._bus, self._door = self._new_bus([one.agent_id for one in assigned])
+        url = self._door.url if self._door is not None else None
+        seats = [Seat(bench.new_agent(), replace(one, bus_url=url), self._bus) for one in assigned]
         self._team = Team(seats, bench.crew, self._agent_finished)
         self._purse = bench.budget.purse()
         self._halted = False
@@ -72,14 +77,20 @@ class Trial:
         self._directory.clear()
         self._bench.tell(TrialStarted(self._pair, self._bench.spec.setting))
         try:
+            if self._door is not None:
+                self._door.open()
             limit = self._bench.spec.agent_timeout + GRACE
-            return self._finish(self._team.work(self._bench.backend, self._sandbox, limit), None)
+            done = self._team.work(self._bench.backend, self._sandbox, limit)
+            self._close_bus()
+            return self._finish(done, None)
         except BackendError as error:
             if self._halted:
                 raise InterruptedTrialError(str(error)) from error
             return self.fail(error)
         finally:
             self._team.close()
+            with suppress(BackendError):
+                self._close_bus()
 
     def fail(self, error: Exception) -> TrialFinished:
         """Keep that the trial came to nothing, for a reason that is not the agents'; it will be tried again."""
@@ -92,6 +103,23 @@ class Trial:
         self._team.close()
 
     # ------------------------------------------------------------------------------------------ the agents
+
+    def _new_bus(self, names: list[str]) -> tuple[Bus | None, Door | None]:
+        """What the agents share, if they share anything, and its door to the outside, if it has one."""
+        means, server = self._bench.spec.means, self._bench.server
+        if len(names) < 2 or not means.any:
+            return None, None
+        if server is None:
+            return Bus(names, means=means), None
+        outpost = Outpost(server, self._run_id, names)
+        bus = Bus(names, means=means, inboxes=outpost, show=outpost.show)
+        return bus, Door(outpost, bus)
+
+    def _close_bus(self) -> None:
+        if self._door is not None:
+            self._door.close()
+        if self._bus is not None:
+            self._bus.close()
 
     def _agent_finished(self, seat: Seat, work: Work) -> None:
         result = work.result
