@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 
@@ -17,8 +18,19 @@ PAGE = (ROOT / "docs" / "cli.md").read_text()
 def flags_of(verb: str) -> set[str]:
     parser = program._parser(verb)
     (subparsers,) = (action for action in parser._actions if action.choices)
-    actions = subparsers.choices[verb]._actions
-    return {option for action in actions for option in action.option_strings} - {"-h", "--help"}
+    return options_of(subparsers.choices[verb]) - {"-h", "--help"}
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """A verb's flags, those of what may follow it too."""
+    own = {option for action in parser._actions for option in action.option_strings}
+    below = (
+        each
+        for action in parser._actions
+        if isinstance(action.choices, dict)
+        for each in action.choices.values()
+    )
+    return own.union(*map(options_of, below))
 
 
 EVERY = {verb: flags_of(verb) for verb in program.VERBS}
