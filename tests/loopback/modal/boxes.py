@@ -119,6 +119,13 @@ class Process:
             self.lost = True
         self._tell()
 
+    def end(self, code: int) -> None:
+        """It counts as ended with this code, unless it has ended."""
+        if not self.over:
+            self.code = code
+            self.closed = {1: True, 2: True}
+            self._tell()
+
     def _tell(self) -> None:
         async def tell() -> None:
             async with self.changed:
@@ -189,11 +196,15 @@ class Box:
         self.active = time.monotonic()
         return Process(pipes)
 
-    async def finish(self, status: int, code: int = 0) -> None:
-        """It is over: the first reason counts."""
+    async def finish(self, status: int, code: int = 0, tell: bool = False) -> None:
+        """It is over: the first reason counts. `tell`: of commands that they were killed, before anything else."""
         if self.result is None:
             self.result = Result(status=status, exitcode=code)
             self.ended = time.time()
+            if tell:
+                for process in self.processes.values():
+                    process.end(137)
+                await asyncio.sleep(0.2)  # for the answers to leave
             await asyncio.to_thread(self.sandbox.terminate)
             for process in self.processes.values():
                 process.abandon()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -62,14 +63,16 @@ class Control(api_grpc.ModalClientBase):
         if name not in self.secrets:
             raise GRPCError(Status.NOT_FOUND, f"Secret '{name}' not found")
         return pb.SecretGetOrCreateResponse(
-            secret_id=name, metadata=pb.SecretMetadata(name=name, keys=list(self.secrets[name]))
+            secret_id=f"st-{name}", metadata=pb.SecretMetadata(name=name, keys=list(self.secrets[name]))
         )
 
     # ---------------------------------------------------------------------------------------- images
 
     @unary
     async def ImageGetOrCreate(self, asked: Any) -> Any:
-        image_id = self.cloud.images.ask(asked.image, self.secrets)
+        image_id = self.cloud.images.ask(
+            asked.image, self.secret(asked.image.image_registry_config.secret_id)
+        )
         done = self.cloud.images.find(image_id) is not None
         result = Result(status=Result.GENERIC_STATUS_SUCCESS) if done else None
         return pb.ImageGetOrCreateResponse(image_id=image_id, result=result, metadata=pb.ImageMetadata())
@@ -107,8 +110,12 @@ class Control(api_grpc.ModalClientBase):
         """Variables given inline or by a secret's name."""
         given: dict[str, str] = {}
         for source in sources:
-            given |= dict(source.env.contents) if source.HasField("env") else self.secrets[source.secret_id]
+            given |= dict(source.env.contents) if source.HasField("env") else self.secret(source.secret_id)
         return given
+
+    def secret(self, secret_id: str) -> dict[str, str]:
+        """What is in a secret."""
+        return self.secrets.get(secret_id.removeprefix("st-"), {})
 
     @unary
     async def SandboxGetCommandRouterAccess(self, asked: Any) -> Any:
@@ -140,7 +147,7 @@ class Control(api_grpc.ModalClientBase):
 
     @unary
     async def SandboxListV2(self, asked: Any) -> Any:
-        wanted = {tag.tag_name: tag.tag_value for tag in asked.tags}
+        wanted = tagged(asked.tags)
         found = [
             box
             for box in self.cloud.boxes.values()
@@ -172,7 +179,7 @@ class Control(api_grpc.ModalClientBase):
 
     @unary
     async def SandboxTagsSetV2(self, asked: Any) -> Any:
-        self.cloud.box(asked.sandbox_id).tags = {tag.tag_name: tag.tag_value for tag in asked.tags}
+        self.cloud.box(asked.sandbox_id).tags = tagged(asked.tags)
         return Empty()
 
     @unary
@@ -186,3 +193,12 @@ class Control(api_grpc.ModalClientBase):
     @staticmethod
     def _handle(box: Box) -> Any:
         return pb.SandboxHandleMetadata(app_id=box.app_id)
+
+
+def tagged(tags: Any) -> dict[str, str]:
+    """Tags by name; they are refused as the client refuses those of apps [client: name_utils.py]."""
+    found = {tag.tag_name: tag.tag_value for tag in tags}
+    for text in (*found, *found.values()):
+        if re.fullmatch(r"[a-zA-Z0-9._-]{1,63}", text) is None:
+            raise GRPCError(Status.INVALID_ARGUMENT, f"Invalid tag: {text!r}")
+    return found

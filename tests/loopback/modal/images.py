@@ -17,7 +17,6 @@ from typing import Any
 from cooperbench.errors import BackendError
 from cooperbench.eval.backends.base import Recipe
 from cooperbench.eval.backends.local import LocalBackend, LocalSandbox
-from cooperbench.eval.backends.local.images import Image
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,8 @@ class Images:
         self._registry = dict(registry)
         self._built: dict[str, Reference] = {}
         self._builds: dict[str, asyncio.Task[Reference]] = {}
+        self.snapshots: dict[str, str] = {}
+        """Their ids, and their names in the store."""
         self.built = 0
         """Layers made, not found."""
 
@@ -56,11 +57,11 @@ class Images:
         """As if its time to live were over."""
         self._built.pop(image_id, None)
 
-    def ask(self, layer: Any, secrets: Mapping[str, Mapping[str, str]]) -> str:
+    def ask(self, layer: Any, secret: Mapping[str, str]) -> str:
         """The id of a layer, whose building has begun if it is new: layers are told apart by their content [client]."""
         key = "im-" + hashlib.sha256(layer.SerializeToString(deterministic=True)).hexdigest()[:22]
         if key not in self._built and key not in self._builds:
-            self._builds[key] = asyncio.ensure_future(self._build(key, layer, secrets))
+            self._builds[key] = asyncio.ensure_future(self._build(key, layer, secret))
         return key
 
     async def join(self, image_id: str) -> None:
@@ -81,23 +82,33 @@ class Images:
         await asyncio.to_thread(self._seal, sandbox, base.local, name)
         image_id = "im-" + uuid.uuid4().hex[:22]
         self._built[image_id] = replace(base, local=name)
+        self.snapshots[image_id] = name
         return image_id
 
+    def discard(self) -> None:
+        """Let go of the snapshots: the store removes what nobody uses."""
+        engine = self._local.engine()
+        for name in self.snapshots.values():
+            engine.images._name(name).unlink(missing_ok=True)
+            engine.claims.release(_digest(name))
+        engine.sweep()
+
     def _seal(self, sandbox: LocalSandbox, base: str, name: str) -> None:
-        engine = self._local._running()
+        engine = self._local.engine()
         upper = engine.state.upper(sandbox.number)
         copy, layer = f"{upper}-{name}", f"layers/{name}"
-        # As root: a layer's whiteouts are devices, and its files belong to the sandbox's users.
-        subprocess.run(["cp", "-a", engine.state.path / upper, engine.state.path / copy], check=True)
         below = engine.images.find(base)
-        places = [place["at"] for place in engine.places(below)]
-        engine.launcher.ask("seal", upper=copy, target=layer, host_places=places, dropped=[])
-        digest = "sha256:" + hashlib.sha256(name.encode()).hexdigest()
-        engine.images.add(Image(digest, (layer, *below.layers), below.host, below.env))
-        engine.images.name(name, digest)
+        with engine.claims.wanted([each.removeprefix("layers/") for each in (layer, *below.layers)]):
+            # As root: a layer's whiteouts are devices, and its files belong to the sandbox's users.
+            subprocess.run(["cp", "-a", engine.state.path / upper, engine.state.path / copy], check=True)
+            places = [place["at"] for place in engine.places(below)]
+            engine.launcher.ask("seal", upper=copy, target=layer, host_places=places, dropped=[])
+            image = replace(below, digest=_digest(name), layers=(layer, *below.layers))
+            engine.images.add(image, [name])
+            engine.claims.use(_digest(name))
         engine.state.discard(copy)
 
-    async def _build(self, key: str, layer: Any, secrets: Mapping[str, Mapping[str, str]]) -> Reference:
+    async def _build(self, key: str, layer: Any, secret: Mapping[str, str]) -> Reference:
         self.built += 1
         below = {each.docker_tag: each.image_id for each in layer.base_images}
         state: Reference | None = None
@@ -105,7 +116,7 @@ class Images:
             word, _, rest = command.strip().partition(" ")
             if word.upper() == "FROM":
                 base = below.get(rest)
-                state = self._built[base] if base else self._pull(rest, layer, secrets)
+                state = self._built[base] if base else self._pull(rest, secret)
             elif state is None:
                 raise BuildFailed("a Dockerfile begins with FROM")
             else:
@@ -115,12 +126,11 @@ class Images:
         self._built[key] = state
         return state
 
-    def _pull(self, name: str, layer: Any, secrets: Mapping[str, Mapping[str, str]]) -> Reference:
+    def _pull(self, name: str, secret: Mapping[str, str]) -> Reference:
         found = self._registry.get(name)
         if found is None:
             raise BuildFailed(f"error pulling image: manifest for {name} not found: manifest unknown")
-        given = secrets.get(layer.image_registry_config.secret_id, {})
-        if found.password and given.get("REGISTRY_PASSWORD") != found.password:
+        if found.password and secret.get("REGISTRY_PASSWORD") != found.password:
             raise BuildFailed(f"error pulling image: pull access denied for {name}: authentication required")
         return found
 
@@ -146,3 +156,7 @@ class Images:
             except BackendError as problem:
                 raise BuildFailed(str(problem)) from problem
         return name
+
+
+def _digest(name: str) -> str:
+    return "sha256:" + hashlib.sha256(name.encode()).hexdigest()

@@ -21,7 +21,7 @@ from cooperbench.eval.backends.base import Network, SandboxSpec
 from cooperbench.eval.backends.local import LocalBackend
 from tests.loopback.modal import tokens
 from tests.loopback.modal.boxes import Box, Result
-from tests.loopback.modal.control import Control
+from tests.loopback.modal.control import Control, tagged
 from tests.loopback.modal.faults import Call, Desk, Fault, spoiled, throttled
 from tests.loopback.modal.images import Images, Reference
 from tests.loopback.modal.router import Router
@@ -49,6 +49,8 @@ class Cloud:
         self.boxes: dict[str, Box] = {}
         self.stats = False
         """Whether there are figures yet of what sandboxes cost."""
+        self.report_killed = False
+        """Whether commands that die with a sandbox are told to have been killed; else they are unknown [ours]."""
         self.url = ""
         self._local = LocalBackend()
         self.images = Images(self._local, registry)
@@ -82,6 +84,7 @@ class Cloud:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(30)
         self._loop.close()
+        self.images.discard()
         self._local.close()
 
     def go_wrong(self, *faults: Fault) -> None:
@@ -96,7 +99,8 @@ class Cloud:
 
     def kill(self, sandbox_id: str, status: int = Result.GENERIC_STATUS_INTERNAL_FAILURE) -> None:
         """A sandbox dies: its worker is gone."""
-        asyncio.run_coroutine_threadsafe(self.boxes[sandbox_id].finish(status, 1), self._loop).result(30)
+        box = self.boxes[sandbox_id]
+        asyncio.run_coroutine_threadsafe(box.finish(status, 1, self.report_killed), self._loop).result(30)
 
     # ---------------------------------------------------------------------------------------- for the services
 
@@ -138,7 +142,7 @@ class Cloud:
         self._tokens -= 1
 
     async def _create(self, asked: Any, secrets: Mapping[str, str]) -> Box:
-        definition = asked.definition
+        definition, tags = asked.definition, tagged(asked.tags)
         image = self.images.find(definition.image_id)
         if image is None:
             raise GRPCError(Status.NOT_FOUND, f"Image {definition.image_id} not found")
@@ -156,7 +160,6 @@ class Cloud:
             sandbox = await asyncio.to_thread(self._local.create, spec)
         except SandboxStartError as problem:
             raise GRPCError(Status.INTERNAL, str(problem)) from problem
-        tags = {tag.tag_name: tag.tag_value for tag in asked.tags}
         box = Box(asked.app_id, definition, tags, sandbox, image, secrets)
         self.boxes[box.id] = box
         self._loop.call_later(seconds, self._expire, box)

@@ -51,6 +51,8 @@ class Connection:
         self.sdk: Any = modal
         self.settings = settings
         self.loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._serve, name="cooperbench modal", daemon=True)
         self._thread.start()
         self._own = client is None
@@ -97,7 +99,11 @@ class Connection:
         if self.pid != os.getpid():
             coroutine.close()
             raise BackendError(FORKED)
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        with self._lock:
+            if self._closed:
+                coroutine.close()
+                raise BackendError("the modal backend was closed")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
             return future.result(patience)
         except CancelledError as problem:  # another thread closed the backend
@@ -106,12 +112,20 @@ class Connection:
             future.cancel()
             raise
 
+    def signal(self, event: asyncio.Event) -> None:
+        """Set an event on the loop, from any thread."""
+        with self._lock:
+            if not self._closed:
+                self.loop.call_soon_threadsafe(event.set)
+
     def close(self) -> None:
         """Let go of everything; what is under way is cancelled."""
         if self._own and getattr(self, "client", None) is not None:
             with contextlib.suppress(BackendError), complaints("closing the client"):
                 self.call(self.client.close.aio(), 30)
-        self.call(_cancel_all(), 30)
+        with self._lock:
+            self._closed = True
+        asyncio.run_coroutine_threadsafe(_cancel_all(), self.loop).result(30)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()

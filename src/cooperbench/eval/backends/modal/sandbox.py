@@ -183,7 +183,7 @@ class ModalSandbox:
         """The first reason to end is the one that counts. From any thread."""
         if self._end is None:
             self._end = end
-        self._connection.loop.call_soon_threadsafe(self.over.set)
+        self._connection.signal(self.over)
 
     def _finish_here(self, end: SandboxLost) -> SandboxLost:
         self._finish(end)
