@@ -220,10 +220,12 @@ def test_prepared_directory(backend: LocalBackend, busybox: Path) -> None:
 
 
 @pytest.mark.parametrize("image", ["nothing", "dir:relative", "dir:/no/such/directory", "sha256:00", ""])
-def test_an_unknown_image_is_an_error_with_a_remedy(backend: LocalBackend, image: str) -> None:
+def test_an_unknown_image_is_an_error_with_a_remedy(state: Path, image: str) -> None:
+    backend = LocalBackend(state_dir=state, pull="never")
     with pytest.raises(SandboxStartError, match="dir:") as caught:
         backend.create_sandbox(image)
     assert "\n" not in str(caught.value)
+    backend.close()
 
 
 @pytest.mark.parametrize(

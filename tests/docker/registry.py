@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import io
@@ -32,6 +33,14 @@ class Registry(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answers)
         self.auth = auth
         self.refusals = 0
+        self.retry_after = ""
+        """What a refusal says of when to come again."""
+        self.cuts = 0
+        """So many answers with a blob end in the middle of it."""
+        self.gate: threading.Event | None = None
+        """If set: blobs stop in the middle until it opens."""
+        self.ranges: list[str] = []
+        """The parts of blobs that were asked for."""
         self.asked: Counter[str] = Counter()
         """How often each kind of thing was asked for; only what was given counts."""
         self.blobs: dict[str, bytes] = {}
@@ -109,11 +118,31 @@ class _Answers(BaseHTTPRequestHandler):
             media, content = known.get(name) or known.get(repository) or known[""]
             self._send(200, media, content, body)
         elif kind == "blobs" and name in self.server.blobs:
-            self._send(200, "application/octet-stream", self.server.blobs[name], body)
+            self._send_blob(self.server.blobs[name], body)
         elif path == "/v2/":
             self._send(200, "application/json", b"{}", body)
         else:
             self._send(404, "application/json", b'{"errors": [{"code": "MANIFEST_UNKNOWN"}]}', body)
+
+    def _send_blob(self, content: bytes, body: bool) -> None:
+        wanted = self.headers.get("Range", "")
+        status = 200
+        if wanted:
+            self.server.ranges.append(wanted)
+            status, content = 206, content[int(wanted.removeprefix("bytes=").partition("-")[0]) :]
+        half = len(content) // 2
+        if self.server.cuts and len(content) > 1000:
+            self.server.cuts -= 1
+            self._send(status, "application/octet-stream", content, body, until=half)
+            self.close_connection = True
+        elif self.server.gate is not None and len(content) > 1000:
+            self._send(status, "application/octet-stream", content, body, until=half)
+            self.wfile.flush()
+            self.server.gate.wait(60)
+            with contextlib.suppress(OSError):  # nobody is there any more
+                self.wfile.write(content[half:])
+        else:
+            self._send(status, "application/octet-stream", content, body)
 
     # ---------------------------------------------------------------------------------------- who may
 
@@ -136,7 +165,7 @@ class _Answers(BaseHTTPRequestHandler):
         else:
             self._send(401, "application/json", b'{"errors": [{"code": "UNAUTHORIZED"}]}', True)
 
-    def _send(self, status: int, kind: str, content: bytes, body: bool) -> None:
+    def _send(self, status: int, kind: str, content: bytes, body: bool, *, until: int | None = None) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
@@ -144,9 +173,12 @@ class _Answers(BaseHTTPRequestHandler):
         if status == 401:
             realm = f'Bearer realm="http://{self.server.address}/token",service="tests"'
             self.send_header("WWW-Authenticate", realm if self.server.auth == "token" else 'Basic realm="x"')
+        if status == 429 and self.server.retry_after:
+            self.send_header("Retry-After", self.server.retry_after)
         self.end_headers()
         if body:
-            self.wfile.write(content)
+            with contextlib.suppress(ConnectionError):  # the reader has gone away
+                self.wfile.write(content[:until])
 
     def log_message(self, *_: Any) -> None:
         """Nothing is told."""

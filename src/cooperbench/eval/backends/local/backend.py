@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from cooperbench.errors import SandboxStartError
-from cooperbench.eval.backends.base import DEFAULT_WORKDIR, Recipe, SandboxSpec
+from cooperbench.eval.backends.base import DEFAULT_WORKDIR, Listener, Recipe, SandboxSpec
 from cooperbench.eval.backends.local import probe, recipes
 from cooperbench.eval.backends.local.config import Settings
 from cooperbench.eval.backends.local.engine import Engine
 from cooperbench.eval.backends.local.images import NoSuchImage
 from cooperbench.eval.backends.local.sandbox import LocalSandbox
+from cooperbench.eval.backends.local.store.provision import Provision
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class LocalBackend:
         if settings.get("state_dir") is not None:
             settings["state_dir"] = Path(settings["state_dir"]).absolute()
         self._settings = Settings(**settings)
+        self._provision = Provision(self._settings)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
 
@@ -48,16 +50,39 @@ class LocalBackend:
         """See `base.SpecBackend`."""
         engine = self.engine()
         try:
-            return engine.create(spec, engine.images.find(spec.image))
-        except NoSuchImage:  # removed after it was found: once more, for what there is to say now
-            return engine.create(spec, engine.images.find(spec.image))
+            return engine.create(spec, self._provision.image(engine, spec.image))
+        except NoSuchImage:  # removed after it was found: once more
+            return engine.create(spec, self._provision.image(engine, spec.image))
 
     def prepare_image(self, image: str, recipe: Recipe | None) -> str | None:
         """See `base.ImageBackend`."""
         engine = self.engine()
         if recipe is not None:
-            return recipes.prepare(engine, image, recipe)
-        return engine.images.find(image).digest
+            digest: str | None = recipes.prepare(engine, image, recipe)
+        else:
+            digest = self._provision.image(engine, image).digest
+        self._provision.hold(engine, image, digest)
+        return digest
+
+    def keep_within(self, size: int | None) -> int:
+        """See `base.Budgeted`."""
+        if size is not None:
+            self._provision.budget = size
+        return self._provision.budget
+
+    def release_image(self, image: str) -> None:
+        """See `base.Budgeted`."""
+        if self._engine is not None:
+            self._provision.release(self._engine, image)
+
+    def tell_by(self, listener: Listener) -> None:
+        """See `base.Telling`."""
+        self._provision.listener = listener
+
+    @property
+    def provision(self) -> Provision:
+        """Where its images come from."""
+        return self._provision
 
     def sweep(self) -> list[str]:
         """See `base.Sweeper`."""
@@ -67,6 +92,7 @@ class LocalBackend:
         """See `base.Closable`."""
         with self._lock:
             engine, self._engine = self._engine, None
+        self._provision.forget()
         if engine is not None and engine.pid == os.getpid():
             engine.close()
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
 from cooperbench.errors import UsageError
 from cooperbench.eval.backends.base import Network
+from cooperbench.settings import size
 
 MIB = 1 << 20
 GIB = 1 << 30
+PULLS = ("missing", "always", "never")
 RUNGS = ("root-range", "user-range", "user-single")
 
 
@@ -38,6 +40,14 @@ class Settings:
     """Commands are killed when the state directory's file system has less than this left."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to every sandbox's environment (a proxy, a package index)."""
+    pull: str = "missing"
+    """When images are pulled: `missing`, `always` (asked for once by each backend object) or `never`."""
+    mirror: str | Sequence[str] = ()
+    """Registries that are asked first, in this order: ``host[:port][/prefix]``, with ``http://`` before it perhaps."""
+    pull_patience: float = 6 * 3600.0
+    """Seconds a registry's "too many requests" is waited out."""
+    disk_budget: int | str = 0
+    """Bytes of image layers to keep (or text such as ``"20g"``); 0: no bound."""
     rung: str | None = None
     """Insist on one way of mapping ids; None: the best that works."""
 
@@ -66,6 +76,32 @@ class Settings:
             raise UsageError(f"local backend: rung {self.rung!r}: one of {', '.join(RUNGS)}")
         if not re.fullmatch(r"disk|tmpfs(:[1-9]\d*[kmg]?)?", self.upper):
             raise UsageError(f"local backend: upper {self.upper!r}: `disk` or `tmpfs:SIZE` as in tmpfs:512m")
+
+        self._check_images()
+
+    def _check_images(self) -> None:
+        if self.pull not in PULLS:
+            raise UsageError(f"local backend: pull {self.pull!r}: one of {', '.join(PULLS)}")
+        if not isinstance(self.pull_patience, int | float) or self.pull_patience < 0:
+            raise UsageError(f"local backend: pull_patience is seconds, not {self.pull_patience!r}")
+        for mirror in self.mirrors:
+            if not re.fullmatch(r"(https?://)?[A-Za-z0-9.\[\]:-]+(/[a-z0-9/._-]*)?", str(mirror)):
+                raise UsageError(f"local backend: mirror {mirror!r}: host[:port][/prefix]")
+        _ = self.budget
+
+    @property
+    def mirrors(self) -> tuple[str, ...]:
+        """Every mirror."""
+        return (self.mirror,) if isinstance(self.mirror, str) else tuple(self.mirror)
+
+    @property
+    def budget(self) -> int:
+        """The disk budget in bytes."""
+        text = str(self.disk_budget)
+        found = size(text)
+        if found is None or isinstance(self.disk_budget, bool):
+            raise UsageError(f"local backend: disk_budget is a size such as 20g, not {self.disk_budget!r}")
+        return found
 
     @property
     def in_memory(self) -> bool:

@@ -77,9 +77,9 @@ class ImageStore:
         image = self._load(digest) if digest else None
         if image is None:
             raise NoSuchImage(
-                f"local backend: image {name!r} is not here; it knows `host`, `dir:/a/prepared/directory`, images "
-                "built by a dataset's recipe (`[recipe]` in its dataset.toml) and those that "
-                "`cooperbench images import` brought"
+                f"local backend: image {name!r} is not here; there are `host`, `dir:/a/prepared/directory`, images "
+                "by a dataset's recipe (`[recipe]` in its dataset.toml), and those `cooperbench images` pulls, "
+                "imports and builds"
             )
         return image
 

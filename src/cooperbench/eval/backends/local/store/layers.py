@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from threading import Event
 
 from cooperbench import atomic
-from cooperbench.errors import SandboxStartError
+from cooperbench.errors import MissingExtra, SandboxStartError
 from cooperbench.eval.backends.local import launcher
 from cooperbench.eval.backends.local.launcher import Launcher
 from cooperbench.eval.backends.local.state import State
@@ -39,6 +39,8 @@ class Stream:
     """Bytes to come, as far as known."""
     done: Callable[[], None] = lambda: None
     """Called when the layer is there: what was kept to go on from is not needed any more."""
+    spoilt: Callable[[], None] = lambda: None
+    """Called when it cannot become a layer: what was kept to go on from is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +80,26 @@ class Unpacker:
     def _unpack(self, stream: Stream, what: str, stop: Event) -> tuple[str, list[str]]:
         directory = self.state.unfinished()
         try:
-            diff_id, told = self._feed(stream, directory, what, stop)
-            if stream.diff_id not in (None, diff_id):
-                raise SandboxStartError(
-                    f"{what} is not what its image promises: {diff_id}, not {stream.diff_id}"
-                )
-            layer = name(diff_id)
-            atomic.write_json(self.state.path / "sizes" / layer, told["size"])
-            with contextlib.suppress(FileExistsError):
-                _rename(self.state.path / directory, self.state.path / "layers" / layer)
+            return self._make(stream, directory, what, stop)
+        except (streams.Interrupted, MissingExtra):
+            raise
+        except SandboxStartError:
+            stream.spoilt()
+            raise
+        except OSError as problem:
+            stream.spoilt()
+            raise SandboxStartError(f"{what} cannot be unpacked: {problem.strerror}") from problem
         finally:
             self.state.discard(directory)
+
+    def _make(self, stream: Stream, directory: str, what: str, stop: Event) -> tuple[str, list[str]]:
+        diff_id, told = self._feed(stream, directory, what, stop)
+        if stream.diff_id not in (None, diff_id):
+            raise SandboxStartError(f"{what} is not what its image promises: {diff_id}, not {stream.diff_id}")
+        layer = name(diff_id)
+        atomic.write_json(self.state.path / "sizes" / layer, told["size"])
+        with contextlib.suppress(FileExistsError):
+            _rename(self.state.path / directory, self.state.path / "layers" / layer)
         stream.done()
         return diff_id, list(_warnings(told, what))
 
@@ -127,7 +138,7 @@ def _pour(stream: Stream, sink: int, what: str, stop: Event) -> str | None:
             found.update(piece)
             total += len(piece)
             if stop.is_set():
-                raise SandboxStartError(f"{what}: stopped")
+                raise streams.Interrupted(f"{what}: stopped")
             if total > LARGEST:
                 raise SandboxStartError(f"{what} is larger than {LARGEST >> 30} GiB")
             left = memoryview(piece)
@@ -135,6 +146,8 @@ def _pour(stream: Stream, sink: int, what: str, stop: Event) -> str | None:
                 left = left[os.write(sink, left) :]
     except BrokenPipeError:
         return None  # it says why
+    except streams.Damaged as problem:
+        raise streams.Damaged(f"{what}: {problem}") from problem
     return f"sha256:{found.hexdigest()}"
 
 

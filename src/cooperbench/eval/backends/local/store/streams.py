@@ -16,6 +16,14 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 _WIDEST_WINDOW = 128 << 20
 
 
+class Interrupted(SandboxStartError):
+    """A stream stopped before its end, by no fault of what it holds: another attempt may go on from there."""
+
+
+class Damaged(SandboxStartError):
+    """A stream does not hold what it should."""
+
+
 def compressed(head: bytes) -> bool:
     """Whether a stream that begins like this is compressed in a way known here."""
     return head.startswith((_GZIP, _ZSTD))
@@ -25,7 +33,7 @@ def expanded(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """What a stream holds when whatever compresses it (gzip, zstd, nothing) is undone.
 
     Raises:
-        SandboxStartError: it is damaged. MissingExtra: it is zstd, and nothing here reads that.
+        Damaged: it is. MissingExtra: it is zstd, and nothing here reads that.
     """
     pieces = iter(pieces)
     head = b""
@@ -66,9 +74,9 @@ def _gunzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
             while inflate is not None and (more := inflate.decompress(b"", PIECE)):
                 yield more
     except zlib.error as problem:
-        raise SandboxStartError(f"damaged gzip data ({problem})") from problem
+        raise Damaged(f"damaged gzip data ({problem})") from problem
     if inflate is not None and not inflate.eof:
-        raise SandboxStartError("gzip data ends early")
+        raise Damaged("gzip data ends early")
 
 
 def _unzstd(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -82,7 +90,7 @@ def _unzstd(pieces: Iterator[bytes]) -> Iterator[bytes]:
         while piece := reader.read(PIECE):
             yield piece
     except zstandard.ZstdError as problem:
-        raise SandboxStartError(f"damaged zstd data ({problem})") from problem
+        raise Damaged(f"damaged zstd data ({problem})") from problem
 
 
 class _File(io.BufferedIOBase):
@@ -109,13 +117,11 @@ def verified(pieces: Iterable[bytes], digest: str, what: str) -> Iterator[bytes]
     """The same pieces; at their end, unless they have this digest:
 
     Raises:
-        SandboxStartError: they do not.
+        Damaged: they do not.
     """
     found = hashlib.sha256()
     for piece in pieces:
         found.update(piece)
         yield piece
     if f"sha256:{found.hexdigest()}" != digest:
-        raise SandboxStartError(
-            f"{what} is not what its name promises: sha256:{found.hexdigest()}, not {digest}"
-        )
+        raise Damaged(f"{what} is not what its name promises: sha256:{found.hexdigest()}, not {digest}")
