@@ -267,6 +267,7 @@ def test_clean_leaves_nothing(tmp_path: Path, state: Path) -> None:
         (["run", "--demo", "-a", "golf"], "golf"),
         (["run", "--demo", "-a", "gold", "--setting", "tram"], "unknown setting 'tram'"),
         (["run", "--demo", "-a", "gold", "--backend", "dokcer"], "Unknown backend 'dokcer'"),
+        (["run", "--demo", "-a", "gold", "--backend", ""], "Unknown backend ''"),
         (["run", "--demo", "-a", "gold", "--agent-config", "nowhere"], "nowhere"),
         (["run", "--demo", "-a", "gold", "-n", "../x"], "'../x'"),
         (["run", "--demo", "-a", "gold", "--team-no-mcp"], "mcp is a part of setting 'team'"),

@@ -29,12 +29,17 @@ examples:
 def config_flags(parser: argparse.ArgumentParser) -> None:
     """The verb's words."""
     parser.epilog = EXPLAINED
+    parser.add_argument("--json", action="store_true", help="as one JSON value")
     actions = parser.add_subparsers(title="actions", metavar="ACTION")
-    parser.set_defaults(action=_show, json=False)
+    parser.set_defaults(action=_show)
     show = actions.add_parser("show", help="every setting and where it comes from (the default)")
-    show.add_argument("--json", action="store_true", help="as one JSON value")
-    actions.add_parser("path", help="the user's settings file").set_defaults(action=_path)
+    path = actions.add_parser("path", help="the user's settings file")
+    path.set_defaults(action=_path)
     change = actions.add_parser("set", help="change the user's settings file")
+    for action in (show, path, change):  # what stands before the action holds as well
+        action.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="as one JSON value"
+        )
     change.add_argument("key", metavar="KEY")
     change.add_argument("value", metavar="VALUE")
     change.set_defaults(action=_set)
@@ -65,8 +70,9 @@ def _show(args: argparse.Namespace) -> int:
     return exits.DONE
 
 
-def _path(_args: argparse.Namespace) -> int:
-    print(settings.user_file())
+def _path(args: argparse.Namespace) -> int:
+    file = settings.user_file()
+    print(json.dumps({"path": str(file)}) if args.json else file)
     return exits.DONE
 
 
@@ -75,7 +81,8 @@ def _set(args: argparse.Namespace) -> int:
     value = _value(path, args.key, args.value)
     file = settings.user_file()
     change_file(file, {path: value})
-    print(f"{args.key} = {value}  ({file})")
+    told = {"key": args.key, "value": value, "path": str(file)}
+    print(json.dumps(told) if args.json else f"{args.key} = {value}  ({file})")
     return exits.DONE
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,11 @@ class RunRows:
 _OUTCOMES: dict[str, Outcome] = {"pass": "passed", "fail": "failed", "error": "error", "pending": "pending"}
 
 
-def read_run(logs_dir: Path, name: str) -> RunRows:
-    """Every trial of a run, finished or not.
+def read_run(logs_dir: Path, name: str, setting: str | None = None) -> RunRows:
+    """Every trial of a run, finished or not; only those of one setting, if one is given.
 
     Raises:
-        UsageError: there is no such run; the message names some that exist.
+        UsageError: there is no such run, or nothing of that setting in it; the message names what there is.
     """
     run = existing(logs_dir, name)
     config = run.read_config() or {}
@@ -46,7 +47,19 @@ def read_run(logs_dir: Path, name: str) -> RunRows:
         for setting, pair in expected(config)
         if (setting, pair.name) not in present
     ]
+    if setting is not None:
+        rows = _of(setting, name, rows)
     return RunRows(name, run.path, config, tuple(sorted(rows, key=_order)))
+
+
+def _of(setting: str, name: str, rows: Sequence[TrialRow]) -> list[TrialRow]:
+    chosen = [row for row in rows if row.setting == setting]
+    if not chosen:
+        from cooperbench.errors import UsageError
+
+        there = ", ".join(sorted({row.setting for row in rows})) or "none"
+        raise UsageError(f"run {name} has no trials of setting {setting!r}; it has: {there}")
+    return chosen
 
 
 def read_row(trial: TrialDirectory) -> TrialRow:
@@ -112,13 +125,21 @@ def _next(logs_dir: Path, run: RunRows) -> str:
     return f"one trial in full: cooperbench show {run.name} {row.name}{elsewhere}"
 
 
-def report(args: argparse.Namespace, logs_dir: Path, name: str, seconds: float | None = None) -> int:
+def report(
+    args: argparse.Namespace,
+    logs_dir: Path,
+    name: str,
+    seconds: float | None = None,
+    *,
+    setting: str | None = None,
+) -> int:
     """Print the report on a whole run; returns the exit code it deserves.
 
     Args:
         seconds: wall time of this invocation.
+        setting: report on its trials of this setting only.
     """
-    run = read_run(logs_dir, name)
+    run = read_run(logs_dir, name, setting)
     counts = count(run.rows)
     if args.json:
         from cooperbench.report.export import as_json, counts_as_json

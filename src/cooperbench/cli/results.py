@@ -45,11 +45,11 @@ def _show(args: argparse.Namespace) -> int:
         from cooperbench.cli.reporting import read_run
         from cooperbench.report.export import write_csv
 
-        write_csv(read_run(logs_dir, args.run).rows, sys.stdout)
+        write_csv(read_run(logs_dir, args.run, args.setting).rows, sys.stdout)
         return exits.DONE
     from cooperbench.cli.reporting import report
 
-    report(args, logs_dir, args.run)
+    report(args, logs_dir, args.run, setting=args.setting)
     return exits.DONE
 
 

@@ -156,7 +156,7 @@ def _demo(args: argparse.Namespace) -> int:
     from cooperbench.dataset import demo_dataset
 
     dataset = demo_dataset()
-    args.backend = args.backend or HERE
+    args.backend = HERE if args.backend is None else args.backend
     name = "demo" if args.backend == HERE else f"demo-{tidy(args.backend)}"
     return _perform(
         args,

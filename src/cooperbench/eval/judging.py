@@ -178,6 +178,8 @@ def _carry_out(backend: EvalBackend, plan: Plan) -> Judgement:
     except SandboxTimeout:
         raise
     except (SandboxLost, SandboxStartError, JudgeError) as error:
+        if getattr(backend, "ended", False):  # by us: the run is being stopped
+            raise
         # A sandbox that was lost once says nothing of the patches; judging is repeatable, so it is repeated.
         _log.warning("%s: judging once more after: %s", plan.pair.name, error)
         return _judgement(backend, plan, shell.run_job(backend, plan.job))

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from cooperbench.dataset.model import Task
@@ -62,13 +63,24 @@ class Supply:
         """
         if self.bounded:
             return
-        results = [result for _, result in pooled(self._tasks.values(), self.ready, _AT_ONCE)]
-        broken = [result for result in results if isinstance(result, Exception)]
-        if broken and len(broken) == len(results):
-            raise broken[0]
+        results = list(pooled(self._tasks.values(), partial(self.ready, quiet=True), _AT_ONCE))
+        broken = {task.image: result for task, result in results if isinstance(result, Exception)}
+        if not broken:
+            return
+        first = next(iter(broken.values()))
+        if len(broken) == len(results) == 1 or not isinstance(first, SandboxStartError):
+            raise first
+        if len(broken) == len(results):
+            raise SandboxStartError(
+                f"none of {len(results)} images can be made ready; the first: {first}"
+            ) from first
+        self._tell(Note(_cannot(broken, len(results))))
 
-    def ready(self, task: Task) -> str | None:
+    def ready(self, task: Task, *, quiet: bool = False) -> str | None:
         """Have a task's image ready; returns its digest, None if it has none.
+
+        Args:
+            quiet: whoever asks tells what went wrong, if it did.
 
         Raises:
             SandboxStartError: it can neither be found nor made, now or when it was first asked for.
@@ -77,13 +89,13 @@ class Supply:
             known = self._ready.get(task.image)
             future = self._ready.setdefault(task.image, Future())
         if known is None:
-            self._make_ready(task, future)
+            self._make_ready(task, future, quiet)
         try:
             return future.result()
         except SandboxStartError as problem:
             raise SandboxStartError(str(problem)) from problem
 
-    def _make_ready(self, task: Task, future: Future[str | None]) -> None:
+    def _make_ready(self, task: Task, future: Future[str | None], quiet: bool) -> None:
         begun = time.monotonic()
         try:
             digest = ready_image(self._backend, task)
@@ -91,8 +103,8 @@ class Supply:
                 self._on_ready(task.image, digest)
         except BaseException as problem:
             future.set_exception(problem)
-            if isinstance(problem, Exception):
-                self._tell(Note(f"image {task.image} cannot be made ready: {describe(problem)}"))
+            if isinstance(problem, Exception) and not quiet:
+                self._tell(Note(_cannot({task.image: problem}, 1)))
             return
         future.set_result(digest)
         if (seconds := time.monotonic() - begun) > 1:
@@ -127,3 +139,11 @@ class Supply:
                 return held, True
         on = self._backend if backend is None else backend
         return judge_trial(on, task, trial, judging, force=force, image_digest=self.ready(task))
+
+
+def _cannot(broken: Mapping[str, Exception], of: int) -> str:
+    """One line, however many images it is about: each of their trials says why it ended in an error."""
+    image, problem = next(iter(broken.items()))
+    if len(broken) == 1:
+        return f"image {image} cannot be made ready: {describe(problem)}"
+    return f"{len(broken)} of {of} images cannot be made ready; the first: {image}: {describe(problem)}"

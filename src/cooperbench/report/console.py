@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import IO
 
 from rich.console import Console
@@ -22,13 +23,14 @@ def console(stream: IO[str], *, plain: bool = False) -> Console:
     """A console on `stream` that interprets nothing it is given: no markup, no emoji.
 
     Args:
-        plain: no colour and no cursor movement, also on a terminal.
+        plain: no colour and no cursor movement, also on a terminal. Without it, NO_COLOR in the environment takes
+            colours away and what goes with them, as bold does.
     """
     terminal = stream.isatty()
     return _Console(
         file=stream,
         width=None if terminal else UNKNOWN_WIDTH,
-        no_color=plain or None,
+        color_system=None if plain or os.environ.get("NO_COLOR") else "auto",
         force_terminal=False if plain else None,
         markup=False,
         emoji=False,

@@ -158,17 +158,18 @@ class EndableBackend:
         self.name = name
         self._backend = backend
         self._sandbox: Sandbox | None = None
-        self._ended = False
+        self.ended = False
+        """Whether `end` was called: what is lost then was not lost by accident."""
         self._lock = threading.Lock()
 
     def create(self, spec: SandboxSpec) -> Sandbox:
         """As the backend itself, until `end`."""
-        if self._ended:
+        if self.ended:
             raise BackendError("the run is being stopped")
         sandbox = shell.create(self._backend, spec)
         with self._lock:
             self._sandbox = sandbox
-            ended = self._ended
+            ended = self.ended
         if ended:
             shell.terminate(sandbox)
         return sandbox
@@ -180,7 +181,7 @@ class EndableBackend:
     def end(self) -> None:
         """End the sandbox there is, and make no other."""
         with self._lock:
-            self._ended = True
+            self.ended = True
             sandbox = self._sandbox
         if sandbox is not None:
             shell.terminate(sandbox)

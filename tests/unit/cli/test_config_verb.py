@@ -36,6 +36,14 @@ def test_set_writes_a_file_that_settings_read(cooperbench) -> None:
     assert found.backends == {"local": {"network": "open", "keep": True}}
 
 
+def test_everything_can_be_had_as_json(cooperbench) -> None:
+    path = json.loads(cooperbench("config", "path", "--json").out)["path"]
+    changed = cooperbench("config", "set", "concurrency", "4", "--json")
+    assert json.loads(changed.out) == {"key": "concurrency", "value": 4, "path": path}
+    for words in (["--json"], ["show", "--json"], ["--json", "show"]):
+        assert json.loads(cooperbench("config", *words).out)["values"] == {"concurrency": 4}, words
+
+
 def test_path_and_show_tell_where_a_value_comes_from(cooperbench, monkeypatch: pytest.MonkeyPatch) -> None:
     cooperbench("config", "set", "concurrency", "4")
     monkeypatch.setenv("COOPERBENCH_BACKEND", "elsewhere")

@@ -52,6 +52,22 @@ def run() -> RunDirectory:
     return run
 
 
+def test_show_tells_of_one_setting(run: RunDirectory, cooperbench) -> None:
+    alone = run.trial("solo", A)
+    alone.write_verdict(verdict(True), {})
+    alone.write_result(result(A, setting="solo"))
+    assert "2 passed + 1 failed + 1 errors + 1 pending = 5 trials" in cooperbench("show", "mine").out
+    assert (
+        "1 passed + 0 failed + 0 errors + 0 pending = 1 trials"
+        in cooperbench("show", "mine", "--setting", "solo").out
+    )
+    lines = list(csv.DictReader(io.StringIO(cooperbench("show", "mine", "--setting", "solo", "--csv").out)))
+    assert [line["setting"] for line in lines] == ["solo"]
+    refused = cooperbench("show", "mine", "--setting", "tram")
+    assert refused.code == 2
+    assert "run mine has no trials of setting 'tram'; it has: coop, solo" in refused.err
+
+
 @pytest.mark.usefixtures("run")
 def test_show_adds_up_and_says_why(cooperbench) -> None:
     outcome = cooperbench("show", "mine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,34 @@ def test_all_are_made_ready_first_and_stay() -> None:
         assert supply.ready(task("a")) == "sha256:a"
         supply.finished(task("a"))
     assert len(keeper.said) == 2
+
+
+def told_of(images: list[str]) -> list[str]:
+    notes: list[Any] = []
+    Supply(Missing(), [task(image) for image in images], notes.append).ready_all()
+    return [note.text for note in notes]
+
+
+class Missing(Keeper):
+    def prepare_image(self, image: str, recipe: Recipe | None) -> str | None:
+        if image.startswith("no"):
+            raise SandboxStartError(f"{image}: docker pull it")
+        return super().prepare_image(image, recipe)
+
+
+def test_however_many_images_are_missing_it_is_one_line() -> None:
+    assert told_of(["a", "b"]) == []
+    assert told_of(["a", "no"]) == ["image no cannot be made ready: no: docker pull it"]
+    (line,) = told_of(["a", *(f"no{n}" for n in range(20)), "b"])
+    assert re.fullmatch(
+        r"20 of 22 images cannot be made ready; the first: (no\d+): \1: docker pull it", line
+    ), line
+    with pytest.raises(
+        SandboxStartError, match=r"^none of 2 images can be made ready; the first: no\d: docker"
+    ):
+        told_of(["no1", "no2"])
+    with pytest.raises(SandboxStartError, match=r"^no: docker"):
+        told_of(["no"])
 
 
 def test_within_a_budget_each_comes_in_its_turn_and_goes_after_the_last_of_its_work() -> None:

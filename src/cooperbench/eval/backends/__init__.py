@@ -133,7 +133,7 @@ def choose_backend(wanted: str | None, recorded: str | None = None) -> tuple[str
     """
     from cooperbench import settings
 
-    if wanted:
+    if wanted is not None:
         return wanted, "asked for"
     loaded = settings.load()
     name = loaded.text("backend")
