@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cooperbench import run
+from cooperbench.cli import main
 from cooperbench.dataset import demo_dataset
 from cooperbench.dataset.model import Pair
 from cooperbench.errors import RunConflict
@@ -46,7 +47,9 @@ def scripted(place: Path, script: str, name: str = "team", **options: Any) -> di
     return run(name, **{**arguments, **options})
 
 
-def test_one_pushes_the_other_builds_on_it_and_both_pass(tmp_path: Path) -> None:
+def test_one_pushes_the_other_builds_on_it_and_both_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Their reference solutions conflict: without fetching, this pair fails."""
     summary, trial = push_and_fetch("local", tmp_path)
     assert (summary["eval"]["passed"], summary["messages_sent"]) == (1, 2)
@@ -57,6 +60,16 @@ def test_one_pushes_the_other_builds_on_it_and_both_pass(tmp_path: Path) -> None
         ("push", "agent1"), ("message", "agent1"), ("read", "agent2"), ("fetch", "agent2"),
         ("push", "agent2"), ("message", "agent2"), ("read", "agent1"), ("fetch", "agent1"),
     ]  # fmt: skip
+    where = ["--log-dir", str(tmp_path / "logs")]
+    assert main(["show", "pushing", "2,3", "--atif", "agent2", *where]) == 0
+    exported = json.loads(capsys.readouterr().out)
+    told = "feature 2 is pushed; please build on it and push the whole"
+    assert told in [step["message"] for step in exported["steps"] if step["source"] == "user"]
+    assert [step["tool_calls"][0]["function_name"] for step in exported["steps"] if "tool_calls" in step] == [
+        "bash"
+    ]
+    for wrong in (["2,3", "--atif", "agent7"], ["--atif", "agent1"]):
+        assert main(["show", "pushing", *wrong, *where]) == 2
 
 
 def test_a_team_and_its_task_list(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cooperbench.cli import exits, flags, places
 
@@ -24,6 +24,9 @@ def show_flags(parser: argparse.ArgumentParser) -> None:
         help="one trial in full: repo/task/f1,f2, or its end, as in 2956/1,2",
     )
     parser.add_argument("--setting", metavar="NAME", help="only trials of this setting")
+    parser.add_argument(
+        "--atif", metavar="AGENT", help="what one agent of PAIR did, as an ATIF trajectory: agent1, agent2 …"
+    )
     parser.add_argument("--csv", action="store_true", help="the run's trials as CSV")
     flags.logs(parser)
     flags.output(parser)
@@ -41,6 +44,10 @@ def _show(args: argparse.Namespace) -> int:
     logs_dir = places.logs_dir(args)
     if args.pair is not None:
         return _show_trial(args)
+    if args.atif is not None:
+        from cooperbench.errors import UsageError
+
+        raise UsageError("--atif AGENT needs a trial: cooperbench show RUN PAIR --atif AGENT")
     if args.csv:
         from cooperbench.cli.reporting import read_run
         from cooperbench.report.export import write_csv
@@ -58,6 +65,8 @@ def _show_trial(args: argparse.Namespace) -> int:
 
     trial = _find(args)
     result, verdict = trial.read_result(), trial.read_verdict()
+    if args.atif is not None:
+        return _show_atif(args.atif, trial, result or {})
     conversation = trial.read_conversation()
     if args.json:
         whole = {"trial": trial.pair.name, "directory": str(trial.path), "result": result, "verdict": verdict}
@@ -70,6 +79,18 @@ def _show_trial(args: argparse.Namespace) -> int:
     files = sorted(path.name for path in trial.path.iterdir())
     parts = view(read_row(trial), trial.path, result, verdict, conversation, files)
     show(console(sys.stdout, plain=args.plain), *parts)
+    return exits.DONE
+
+
+def _show_atif(agent: str, trial: TrialDirectory, result: dict[str, Any]) -> int:
+    from cooperbench.errors import UsageError
+    from cooperbench.report.atif import trajectory
+    from cooperbench.runs.trial import agents_of
+
+    agents = agents_of(result)
+    if agent not in agents:
+        raise UsageError(f"{trial.pair.name} has no agent {agent!r}; there is {', '.join(agents) or 'none'}")
+    print(json.dumps(trajectory(result, agent, trial.read_events()), indent=2))
     return exits.DONE
 
 
