@@ -63,6 +63,8 @@ class Cloud:
 
     # ---------------------------------------------------------------------------------------- being used
 
+    credentials = (tokens.TOKEN_ID, tokens.TOKEN_SECRET)
+
     @property
     def environment(self) -> dict[str, str]:
         """The variables that make the client library come here, and read no file of this machine's user."""
