@@ -39,7 +39,7 @@ def wishes(
     stop: Event | None = None,
     cancel: bool = False,
 ) -> Wishes:
-    return Wishes(concurrency, max_cost, {"run": "tested"}, tell, stop or Event(), lambda: cancel)
+    return Wishes(concurrency, max_cost, {"run": "tested"}, tell, (stop or Event()).is_set, lambda: cancel)
 
 
 def work(number: int, script: str = "mkdir $2; echo $1 >$2/number", image: str = clouds.IMAGE) -> Work:

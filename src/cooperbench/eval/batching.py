@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from threading import Event
 from typing import Any
 
 from cooperbench.dataset.model import Dataset, Task
@@ -95,14 +95,19 @@ class Batch:
         if not entries and ledger.read() is None:
             return
         works = [Work(key, entry.task.image, entry.job) for key, entry in entries.items()]
-        stop = Event()
+        presses: list[bool] = []  # appended to by a signal handler, which must not take a lock
         wishes = Wishes(
-            self.concurrency, self.max_cost, {"run": self.run.name}, self._note, stop, self._cancelled
+            self.concurrency,
+            self.max_cost,
+            {"run": self.run.name},
+            self._note,
+            lambda: bool(presses),
+            self._cancelled,
         )
-        with first_ctrl_c(stop.set):
+        with first_ctrl_c(lambda: presses.append(True)):
             for key, outcome in backend.run_jobs(works, ledger, wishes):
                 self.tell(_judged(backend, entries[key], outcome))
-        if stop.is_set():
+        if presses:
             raise KeyboardInterrupt
 
     def _pending(
@@ -152,7 +157,7 @@ class Batch:
             f"Ctrl-C within {_TO_CANCEL:g} s cancels it"
         )
         try:
-            Event().wait(_TO_CANCEL)
+            time.sleep(_TO_CANCEL)
         except KeyboardInterrupt:
             self._note("cancelling the batch")
             return True

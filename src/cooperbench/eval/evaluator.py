@@ -26,7 +26,7 @@ from cooperbench.eval.sources import (
     opened_backend,
 )
 from cooperbench.eval.supply import Supply
-from cooperbench.events import Judged, Progress, RunFinished, RunStarted
+from cooperbench.events import Judged, Note, Progress, RunFinished, RunStarted
 from cooperbench.pool import pooled
 from cooperbench.runs import (
     DEFAULT_LOGS,
@@ -105,6 +105,7 @@ def evaluate(
                     batch = Batch(run, dataset, judging, workers, max_cost, force, tell)
                     batch.judge(chosen.backend, trials)
                 else:
+                    _refuse_what_is_for_batches(run, chosen.name, max_cost, tell)
                     supply = Supply(chosen.backend, tasks, tell, recorded=recorded_images(config))
                     judge_all(
                         supply, zip(tasks, trials, strict=True), judging, workers, force=force, tell=tell
@@ -115,6 +116,18 @@ def evaluate(
                 run.write_summary(summary(run))
     tell(RunFinished(totals))
     return totals
+
+
+def _refuse_what_is_for_batches(run: RunDirectory, name: str, max_cost: float | None, tell: Progress) -> None:
+    if max_cost is not None:
+        raise UsageError(
+            f"backend {name} judges one by one and cannot bound what that costs: leave out max_cost"
+        )
+    if (batch := run.read_batch()) is not None:
+        where = batch.get("backend")
+        tell(
+            Note(f"a batch of judgements of this run is under way on {where}; judging there goes on with it")
+        )
 
 
 def recorded_dataset(config: Mapping[str, Any]) -> str | None:

@@ -74,3 +74,34 @@ def test_the_vendors_exceptions_become_ours(
 def test_our_own_faults_pass() -> None:
     with pytest.raises(KeyError), complaints("doing it"):
         raise KeyError("ours")
+
+
+@pytest.mark.parametrize(
+    "problem", [Refused("later", 503), Refused("too fast", 429), Unreachable("no answer")]
+)
+def test_what_may_pass_is_asked_again(problem: BackendError, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, "_PAUSE", 0.0)
+    answers: list[BackendError | str] = [problem, problem, "here"]
+
+    def ask() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, BackendError):
+            raise answer
+        return answer
+
+    assert trouble.patiently(ask) == "here"
+    assert answers == []
+
+
+@pytest.mark.parametrize(("problem", "tries"), [(Refused("gone", 404), 1), (Refused("later", 503), 7)])
+def test_patience_has_an_end(problem: BackendError, tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, "_PAUSE", 0.0)
+    asked: list[int] = []
+
+    def ask() -> None:
+        asked.append(1)
+        raise problem
+
+    with pytest.raises(Refused):
+        trouble.patiently(ask)
+    assert len(asked) == tries

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from threading import Event
 from typing import Any, Protocol, runtime_checkable
 
 from cooperbench.errors import BackendError
@@ -54,8 +53,8 @@ class Wishes:
     """For the vendor's console and for `cooperbench clean`."""
     tell: Callable[[str], None]
     """One line for people."""
-    stop: Event
-    """Set when somebody wants to leave: nothing more is waited for."""
+    stopped: Callable[[], bool]
+    """Whether somebody wants to leave: then nothing more is waited for."""
     cancel: Callable[[], bool]
     """Asked then: whether the batch is to be ended, or goes on for the next call to take up."""
 

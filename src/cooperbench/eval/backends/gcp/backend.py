@@ -10,13 +10,14 @@ from importlib.util import find_spec
 from typing import Any
 
 from cooperbench.errors import MissingExtra, SandboxStartError
-from cooperbench.eval.backends.base import DEFAULT_WORKDIR, SandboxSpec
+from cooperbench.eval.backends.base import DEFAULT_WORKDIR, Listener, SandboxSpec
 from cooperbench.eval.backends.batch import Ledger, Outcome, Wishes, Work
 from cooperbench.eval.backends.gcp import probe, sweep
 from cooperbench.eval.backends.gcp.batch.running import Batches
 from cooperbench.eval.backends.gcp.clients import Clients, connect
 from cooperbench.eval.backends.gcp.config import beneath, settings
 from cooperbench.eval.backends.gcp.jobs import Jobs
+from cooperbench.eval.backends.gcp.machines import machine
 from cooperbench.eval.backends.gcp.sandbox import GCPSandbox, SlotGone
 from cooperbench.eval.backends.gcp.slots import Slots
 from cooperbench.eval.backends.gcp.store import Store
@@ -72,6 +73,7 @@ class GCPBatchBackend:
         self._settings = settings({**named, **more})
         self._lock = threading.Lock()
         self._opened: _Open | None = None
+        self._listener: Listener = lambda *_: None
 
     @classmethod
     def configured(cls, **table: Any) -> GCPBatchBackend:
@@ -92,11 +94,21 @@ class GCPBatchBackend:
         opened = self._open()
         for attempt in range(_TRIES):
             try:
-                return GCPSandbox(opened.store, opened.slots, opened.clients.settings, spec)
+                return GCPSandbox(opened.store, opened.slots, opened.clients.settings, spec, self._listener)
             except SlotGone:
                 if attempt + 1 == _TRIES:
                     raise
         raise AssertionError("not reached")
+
+    def tell_by(self, listener: Listener) -> None:
+        """See `base.Telling`."""
+        self._listener = listener
+
+    def room(self) -> tuple[int, str]:
+        """See `base.Roomy`."""
+        chosen = self._settings
+        slots = machine(chosen.machine_type).slots(chosen.slots) if chosen.pool else 1
+        return chosen.machines * slots, f"{chosen.machines} machines with {slots} sandboxes each"
 
     def run_jobs(
         self, works: Sequence[Work], ledger: Ledger, wishes: Wishes

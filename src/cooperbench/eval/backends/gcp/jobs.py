@@ -14,13 +14,11 @@ from cooperbench.eval.backends.gcp.clients import Clients
 from cooperbench.eval.backends.gcp.config import Settings
 from cooperbench.eval.backends.gcp.machines import machine
 from cooperbench.eval.backends.gcp.store import PREFIX
-from cooperbench.eval.backends.gcp.trouble import Refused, Unreachable, complaints
+from cooperbench.eval.backends.gcp.trouble import Refused, complaints, patiently
 
 RETRIED = (50001, 50002, 50003, 50004, 50006)
 """Exit codes the service reserves for a machine that was taken away, fell silent or started anew."""
 
-_ATTEMPTS = 6
-_TRANSIENT = (429, 500, 502, 503, 504)
 _OVER = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS"})
 _ALIVE_TASK = frozenset({"STATE_UNSPECIFIED", "PENDING", "ASSIGNED", "RUNNING"})
 _SHARED_MEMORY = 256
@@ -100,20 +98,16 @@ class Jobs:
             job=definition(settings or self.settings, order),
             request_id=request_id,
         )
-        for attempt in range(_ATTEMPTS):
-            try:
-                with complaints(f"submitting job {order.job_id}"):
-                    self._client.create_job(request=request, timeout=60)
-                return
-            except Refused as refused:
-                if refused.status == 409:  # it was submitted; the answer was lost
-                    return
-                if refused.status not in _TRANSIENT or attempt + 1 == _ATTEMPTS:
-                    raise
-            except Unreachable:
-                if attempt + 1 == _ATTEMPTS:
-                    raise
-            time.sleep(min(0.5 * 2**attempt, 8))
+
+        def ask() -> None:
+            with complaints(f"submitting job {order.job_id}"):
+                self._client.create_job(request=request, timeout=60)
+
+        try:
+            patiently(ask)
+        except Refused as refused:
+            if refused.status != 409:  # then it was submitted, and the answer was lost
+                raise
 
     def look(self, job_id: str) -> State:
         """What became of a job."""
@@ -136,9 +130,10 @@ class Jobs:
             with complaints(f"looking at a task of job {job_id}"):
                 found = self._client.get_task(name=name, timeout=60)
         except Refused as refused:
-            if refused.status == 404:
-                return State("GONE")
-            raise
+            if refused.status != 404:
+                raise
+            # It may be that the service has not come to making the tasks of a job yet.
+            return State("GONE") if self.look(job_id).over else State("PENDING")
         state = found.status.state.name
         alive = state in _ALIVE_TASK
         return State(state if alive else "FAILED", tuple(found.status.status_events))
@@ -166,21 +161,18 @@ class Jobs:
         Raises:
             BackendError: the service refuses, or does not answer.
         """
-        for attempt in range(_ATTEMPTS):
-            try:
-                with complaints(f"deleting job {job_id}"):
-                    return self._client.delete_job(name=self.name(job_id), timeout=60)
-            except Refused as refused:
-                # 400: it is being deleted already.
-                if refused.status == 404 or (refused.status in (400, 409) and self._is_going(job_id)):
-                    return None
-                if refused.status not in _TRANSIENT or attempt + 1 == _ATTEMPTS:
-                    raise
-            except Unreachable:
-                if attempt + 1 == _ATTEMPTS:
-                    raise
-            time.sleep(min(0.2 * 2**attempt, 8))
-        return None
+
+        def ask() -> Any:
+            with complaints(f"deleting job {job_id}"):
+                return self._client.delete_job(name=self.name(job_id), timeout=60)
+
+        try:
+            return patiently(ask)
+        except Refused as refused:
+            # 400 and 409: it is being deleted already.
+            if refused.status == 404 or (refused.status in (400, 409) and self._is_going(job_id)):
+                return None
+            raise
 
     def await_end(self, ending: Iterable[Any]) -> None:
         """Give jobs that are being deleted some time to be gone; the service goes on without us."""

@@ -61,6 +61,17 @@ class Mailbox:
             self._sent = number
             return number
 
+    def stop(self) -> None:
+        """Say that nothing more is asked.
+
+        Raises:
+            BackendError: it cannot be known whether that was said.
+        """
+        with self._lock:
+            # What is there already is a request of ours that was not known to be.
+            while not self._store.create(f"{self._box}/in/{self._sent + 1}", b"stop\n"):
+                self._sent += 1
+
     def receive(self, number: int, check: Callable[[], None], ended: threading.Event) -> Answer:
         """The answer to a request.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterable
+from typing import Any
 
 from cooperbench.errors import BackendError, SandboxLost, SandboxStartError, SandboxTimeout, UsageError
 from cooperbench.eval.backends.archive import pack, unpack
-from cooperbench.eval.backends.base import Completed, SandboxSpec
+from cooperbench.eval.backends.base import Completed, Listener, SandboxSpec
 from cooperbench.eval.backends.gcp import trouble
 from cooperbench.eval.backends.gcp.config import Settings
 from cooperbench.eval.backends.gcp.mailbox import Answer, Mailbox, fragment
@@ -24,6 +26,26 @@ _TELL_AFTER = 20.0
 """Seconds without a machine after which the service's own word on it is looked for."""
 
 
+class Waiting:
+    """A wait that somebody is told of: how far it is, and what trouble the service mentions, each once."""
+
+    def __init__(self, listener: Listener, what: str) -> None:
+        self._listener = listener
+        self._what = what
+        self._seen: set[str] = set()
+        self._told = False
+
+    def say(self, how_far: str, events: Iterable[Any]) -> None:
+        self._told = True
+        for line in trouble.notable(events, self._seen):
+            log.warning("no machine yet: %s", line)
+        self._listener(self._what, how_far)
+
+    def over(self) -> None:
+        if self._told:
+            self._listener(self._what, None)
+
+
 class SlotGone(SandboxStartError):
     """The machine gave itself back, or died, before the sandbox began; another slot will do."""
 
@@ -31,8 +53,10 @@ class SlotGone(SandboxStartError):
 class GCPSandbox:
     """A container on a machine of the Batch service's; see `base.Sandbox` and `base.ArchiveSandbox`."""
 
-    def __init__(self, store: Store, slots: Slots, settings: Settings, spec: SandboxSpec) -> None:
-        """Ask for it and wait until it is there.
+    def __init__(
+        self, store: Store, slots: Slots, settings: Settings, spec: SandboxSpec, listener: Listener
+    ) -> None:
+        """Ask for it and wait until it is there; the `listener` is told of the waiting.
 
         Raises:
             SlotGone: not on this slot. SandboxStartError: no, and why.
@@ -45,7 +69,7 @@ class GCPSandbox:
         self._closed = False
         self.slot: Slot = slots.take(spec.timeout)
         self._mailbox = Mailbox(store, self.slot.box)
-        self._told: set[str] = set()
+        self._waiting = Waiting(listener, f"a machine for {spec.image}")
         self._asked = time.monotonic()
         self._until = float("inf")
         network = spec.network or settings.network
@@ -56,6 +80,8 @@ class GCPSandbox:
         except BaseException as problem:
             self._abandon(problem)
             raise
+        finally:
+            self._waiting.over()
         self._until = time.monotonic() + spec.timeout
 
     def _image(self, name: str) -> str:
@@ -80,8 +106,7 @@ class GCPSandbox:
     def _say_why(self, waited: float) -> None:
         """What the service says of a job that does not start is only in its status events."""
         found = self._slots.look_at_machine(self.slot)
-        for line in trouble.notable(found.events, self._told):
-            log.warning("no machine yet: %s", line)
+        self._waiting.say(f"{found.name.lower()}, {waited:.0f} s", found.events)
         if waited > self._settings.boot_patience:
             why = trouble.last_words(found.events, found.name)
             raise SlotGone(f"no machine within {self._settings.boot_patience} s: {why}")
@@ -94,7 +119,7 @@ class GCPSandbox:
             if isinstance(problem, SlotGone):
                 self._slots.lose(self.slot)
             else:
-                self._mailbox.send(b"stop\n")
+                self._mailbox.stop()
                 self._slots.give_back(self.slot)
         except BackendError as trouble_too:
             log.warning("a sandbox that did not begin may be left until its time is over: %s", trouble_too)
@@ -132,7 +157,7 @@ class GCPSandbox:
                 return
             self._closed = True
         try:
-            self._mailbox.send(b"stop\n")
+            self._mailbox.stop()
         except BackendError:
             self._slots.lose(self.slot)
             raise

@@ -39,6 +39,8 @@ class _Machine:
     free: list[int]
     served: dict[int, int] = field(default_factory=dict)
     """Slot → leases given so far."""
+    asked: threading.Event = field(default_factory=threading.Event)
+    """The service has been asked for it, with whatever result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,19 @@ class Slots:
         Raises:
             SandboxStartError: every machine there may be is in use. BackendError: the service gives none.
         """
+        while True:
+            slot, made = self._reserve(seconds)
+            if made is not None:
+                self._submit(made, seconds)
+                return slot
+            # Another thread asks for this machine, and may be refused.
+            slot.machine.asked.wait()
+            with self._changed:
+                if slot.machine in self._machines:
+                    return slot
+
+    def _reserve(self, seconds: float) -> tuple[Slot, _Machine | None]:
+        """A slot, and its machine if that is still to be asked for."""
         made: _Machine | None = None
         with self._changed:
             until = time.monotonic() + self._settings.boot_patience
@@ -93,9 +108,7 @@ class Slots:
                         f"all {self._settings.machines} machines are in use; raise `machines` in [backends.gcp], "
                         "or run fewer trials at once"
                     )
-        if made is not None:
-            self._submit(made, seconds)
-        return slot
+        return slot, made
 
     def _free_slot(self, seconds: float) -> Slot | None:
         needed = time.monotonic() + seconds + (_MARGIN if self._settings.pool else 0)
@@ -137,6 +150,8 @@ class Slots:
         except BaseException:
             self._forget(made)
             raise
+        finally:
+            made.asked.set()
 
     def give_back(self, slot: Slot) -> None:
         """Its sandbox has been told to stop: the slot is for the next one."""
@@ -153,10 +168,9 @@ class Slots:
         with self._changed:
             slot.machine.served.pop(slot.index, None)
             last = not slot.machine.served.keys() - set(slot.machine.free)
-        state = self.look(slot)
-        if last or state.name == "GONE":
-            self._forget(slot.machine)
-            with contextlib.suppress(BackendError):  # it ends by itself when it idles
+        with contextlib.suppress(BackendError):  # it ends by itself when it idles
+            if last or self.look(slot).name == "GONE":
+                self._forget(slot.machine)
                 self._jobs.delete(slot.job_id)
 
     def _forget(self, made: _Machine) -> None:

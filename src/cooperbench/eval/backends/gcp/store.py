@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from cooperbench.errors import BackendError
 from cooperbench.eval.backends.gcp.clients import Clients
-from cooperbench.eval.backends.gcp.trouble import Refused, complaints
+from cooperbench.eval.backends.gcp.trouble import Refused, complaints, patiently
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +108,14 @@ class Store:
 
     def read(self, name: str) -> bytes | None:
         """An object's content; None when there is none."""
-        try:
+
+        def ask() -> bytes:
             with complaints(f"reading {name} of bucket {self.bucket}"):
-                return bytes(self._bucket.blob(name).download_as_bytes(timeout=_SECONDS))
+                # Repeated here: the library drops the answers it repeats after, and their connections with them.
+                return bytes(self._bucket.blob(name).download_as_bytes(timeout=_SECONDS, retry=None))
+
+        try:
+            return patiently(ask)
         except Refused as refused:
             if refused.status != _MISSING:
                 raise

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from cooperbench.errors import BackendError
 
-PAGE = "docs/gcp.md"
+T = TypeVar("T")
+
+_TRANSIENT = (408, 429, 500, 502, 503, 504)
+"""HTTP statuses that may pass."""
+
+_ATTEMPTS = 6
+_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
 
 _REMEDIES: tuple[tuple[str, str], ...] = (
     (
@@ -59,6 +66,23 @@ class Refused(BackendError):
 
 class Unreachable(BackendError):
     """A service did not answer, or nobody could say who we are."""
+
+
+def may_pass(problem: BackendError) -> bool:
+    """Whether asking again may help."""
+    return isinstance(problem, Unreachable) or (isinstance(problem, Refused) and problem.status in _TRANSIENT)
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """What `call` gives, which is safe to repeat, after as many tries as make sense."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return call()
+        except (Refused, Unreachable) as problem:
+            if not may_pass(problem):
+                raise
+            time.sleep(min(_PAUSE * 2**attempt, _LONGEST_PAUSE))
+    return call()
 
 
 def remedy(text: str) -> str | None:

@@ -90,7 +90,7 @@ work() { # CHUNK TRY
     begin_part "$from"
     # shellcheck disable=SC1091  # lines of the harness's, their words quoted
     . "$home/chunk.sh"
-    [ "$from" -gt "$last" ] || flush "$last" .end
+    [ "$from" -gt "$last" ] || [ -e "$home/broken" ] || flush "$last" .end
 }
 
 begin_part() { # FIRST-ITEM

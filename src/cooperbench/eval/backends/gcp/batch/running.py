@@ -31,6 +31,10 @@ _ROUNDS = 3
 """Batches for one set of works: what was begun on machines that were taken away for good goes into the next."""
 _SOON, _LATE, _GROWTH = 1.0, 15.0, 1.4
 """Seconds between looks: the first, the longest, and by what they grow."""
+_SLICE = 0.2
+"""Seconds in which somebody who wants to leave is noticed."""
+_FAILURES = 20
+"""Looks that may fail one after another before they are trouble."""
 _FLUSH = 20
 """Seconds a slot gathers outcomes before it writes them."""
 
@@ -57,13 +61,13 @@ class Batches:
         if found is not None:
             yield from self._take_up(self._ours(from_json(found)), todo)
         for _ in range(_ROUNDS):
-            if not todo or self._over or self._wishes.stop.is_set():
+            if not todo or self._over or self._wishes.stopped():
                 break
             before = len(todo)
             yield from self._follow(self._submit(list(todo.values())), todo)
             if len(todo) == before:  # nothing came of it, nor would it of another
                 break
-        if not self._wishes.stop.is_set():
+        if not self._wishes.stopped():
             for key in todo:
                 yield key, BackendError(f"the batch ended without it: {self._why}")
 
@@ -160,11 +164,19 @@ class Batches:
     def _follow(self, record: Record, todo: dict[str, Work]) -> Iterator[tuple[str, Outcome]]:
         """What comes of a batch, as it comes; then the batch is removed, unless it is left going."""
         seen: set[str] = set()
-        pause, last, spent = _SOON, time.monotonic(), 0.0
+        pause, last, spent, failures = _SOON, time.monotonic(), 0.0, 0
         while True:
-            # Before the listing, so that what a job left when it was over is in it.
-            state = self._jobs.look(record.job_id)
-            yield from self._new(record, todo, seen)
+            try:
+                # Before the listing, so that what a job left when it was over is in it.
+                state = self._jobs.look(record.job_id)
+                yield from self._new(record, todo, seen)
+                failures = 0
+            except BackendError as problem:
+                failures += 1
+                if failures > _FAILURES or not trouble.may_pass(problem):
+                    raise
+                log.warning("looking at batch %s again after: %s", record.job_id, problem)
+                state = State("UNKNOWN")
             if state.over or not todo.keys() & set(record.keys):
                 break
             self._tell(state)
@@ -175,7 +187,7 @@ class Batches:
                 self._end(f"--max-cost of ${self._wishes.max_cost:g} is spent")
                 break
             pause = min(pause * _GROWTH, _LATE)
-            if self._wishes.stop.wait(pause):
+            if self._stopped_within(pause):
                 self._end("it was cancelled")
                 if not self._wishes.cancel():
                     return
@@ -187,10 +199,10 @@ class Batches:
         for name in self._store.names(f"{prefix(record.job_id)}/results/"):
             if name in seen:
                 continue
+            content = self._store.read(name) or b""
             seen.add(name)
-            content = self._store.read(name)
             try:
-                for number, outcome in outcomes(content or b""):
+                for number, outcome in outcomes(content):
                     key = record.keys[number] if number < len(record.keys) else ""
                     if todo.pop(key, None) is not None:
                         yield key, outcome
@@ -201,7 +213,7 @@ class Batches:
         for line in trouble.notable(state.events, self._told):
             self._wishes.tell(f"the batch waits: {line}")
         running = f"batch {state.name.lower()}"
-        if running not in self._told:
+        if state.name != "UNKNOWN" and running not in self._told:
             self._told.add(running)
             self._wishes.tell(running)
 
@@ -209,6 +221,12 @@ class Batches:
         running = sum(state.counts.get(name, 0) for name in ("ASSIGNED", "RUNNING"))
         price = cost.hourly(self._settings, record.machine_type, record.spot) or 0.0
         return math.ceil(running / record.together) * seconds / 3600 * price
+
+    def _stopped_within(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while not self._wishes.stopped() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _SLICE))
+        return self._wishes.stopped()
 
     def _end(self, why: str) -> None:
         self._over, self._why = True, why
