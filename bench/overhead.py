@@ -4,7 +4,7 @@
 
 One pair of each task, reference solutions: a pair whose merge passes, else (where every two conflict) the
 task's combined patch as one agent's. Rounds are interleaved: in each, every pair is judged once and done by
-hand once. The aim is a median difference of at most 40 ms on `local`.
+hand once. The aim is a median difference of at most 40 ms on `local`, 600 ms on an engine's containers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import Closable, EvalBackend, SandboxSpec
 from cooperbench.eval.judging import SOLO, Judging, judge
 
-AIM_MS = 40
+AIMS_MS = {"local": 40}
+AIM_MS = 600
+"""Of backends that have none of their own: an engine's."""
 HERE = Path(__file__).resolve().parent
 REAL = HERE.parent / ".real" / "dataset"
 
@@ -70,7 +72,7 @@ def main() -> None:
     finally:
         if isinstance(backend, Closable):
             backend.close()
-    show(cases)
+    show(cases, AIMS_MS.get(options.backend, AIM_MS))
     if options.json:
         options.json.write_text(json.dumps([figures(case) for case in cases], indent=2) + "\n")
 
@@ -134,7 +136,7 @@ def bare(backend: EvalBackend, case: Case) -> float:
     return int(done.stdout) / 1e6
 
 
-def show(cases: list[Case]) -> None:
+def show(cases: list[Case], aim: int) -> None:
     """The table."""
     row = "{:<40} {:<5} {:>9} {:>9} {:>9} {:>12}".format
     print(row("pair", "", "judge ms", "bare ms", "diff ms", "quickest ms"))
@@ -143,9 +145,9 @@ def show(cases: list[Case]) -> None:
         quickest = f"{min(case.judged) - min(case.bare):.0f}"
         print(row(case.pair.name, case.setting, *(f"{number:.0f}" for number in numbers), quickest))
     worst = max(case.overhead for case in cases)
-    verdict = "held" if worst <= AIM_MS else "missed"
+    verdict = "held" if worst <= aim else "missed"
     load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
-    print(f"\nworst median difference {worst:.0f} ms; aim {AIM_MS} ms: {verdict} (load {load})")
+    print(f"\nworst median difference {worst:.0f} ms; aim {aim} ms: {verdict} (load {load})")
 
 
 def figures(case: Case) -> dict[str, object]:

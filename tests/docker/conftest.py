@@ -19,6 +19,20 @@ def backend() -> Iterator[DockerBackend]:
         yield backend
 
 
+@pytest.fixture(scope="session")
+def podman() -> Iterator[DockerBackend]:
+    with engines.podman(network="none") as backend:
+        yield backend
+
+
+@pytest.fixture(params=["backend", "podman"], ids=["docker", "podman"])
+def either(request: pytest.FixtureRequest) -> DockerBackend:
+    """One engine after the other."""
+    backend = request.getfixturevalue(request.param)
+    assert isinstance(backend, DockerBackend)
+    return backend
+
+
 @pytest.fixture
 def make(backend: DockerBackend) -> Iterator[Make]:
     """``make(image, timeout=600)``: sandboxes that are gone after the test."""

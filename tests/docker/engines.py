@@ -68,7 +68,7 @@ def docker(**settings: Any) -> Iterator[DockerBackend]:
 
 
 @contextlib.contextmanager
-def podman() -> Iterator[DockerBackend]:
+def podman(**settings: Any) -> Iterator[DockerBackend]:
     """Podman's service, started for this."""
     program = shutil.which("podman")
     if program is None or os.getuid() != 0:
@@ -77,7 +77,7 @@ def podman() -> Iterator[DockerBackend]:
     directory = Path(tempfile.mkdtemp(prefix="cbp"))
     address = f"unix://{directory}/socket"
     process = _service(program, directory, address)
-    backend = DockerBackend(host=address, pull="never")
+    backend = DockerBackend(host=address, pull="never", **settings)
     try:
         _wait_for(directory / "socket", process)
         make_images(backend)

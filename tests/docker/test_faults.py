@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from cooperbench.cli import main
 from cooperbench.errors import BackendError, SandboxLost, SandboxStartError
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import SandboxSpec
@@ -39,7 +43,8 @@ def _under(sandbox: DockerSandbox, act: object) -> BaseException | object:
     return seen[0]
 
 
-def test_killed_under_a_command(sandbox: DockerSandbox) -> None:
+def test_killed_under_a_command(make: Make, either: DockerBackend) -> None:
+    sandbox = make(by=either)
     seen = _under(sandbox, lambda: engines.kill(sandbox))
     assert isinstance(seen, SandboxLost)
     assert "killed from outside" in str(seen)
@@ -49,7 +54,8 @@ def test_killed_under_a_command(sandbox: DockerSandbox) -> None:
         shell.put_files(sandbox, {"/x": b""})
 
 
-def test_removed_under_a_command(sandbox: DockerSandbox) -> None:
+def test_removed_under_a_command(make: Make, either: DockerBackend) -> None:
+    sandbox = make(by=either)
     api = sandbox.engine.api
     seen = _under(sandbox, lambda: api.remove_container(sandbox.container, force=True))
     assert isinstance(seen, SandboxLost)
@@ -76,13 +82,13 @@ def test_image_missing(backend: DockerBackend) -> None:
         backend.create_sandbox("no-such/image:1")
 
 
-def test_image_without_a_shell(backend: DockerBackend) -> None:
-    image = _bare_image(backend, "noshell", {"file": b"x"})
+def test_image_without_a_shell(either: DockerBackend) -> None:
+    image = _bare_image(either, "noshell", {"file": b"x"})
     with pytest.raises(SandboxStartError, match="the image has no POSIX shell at /bin/sh"):
-        backend.create_sandbox(image)
+        either.create_sandbox(image)
 
 
-def test_image_for_another_architecture(backend: DockerBackend) -> None:
+def test_image_for_another_architecture(either: DockerBackend) -> None:
     # The head of a program for a processor that no machine of ours is.
     foreign = (
         b"\x7fELF\x02\x01\x01"
@@ -91,24 +97,23 @@ def test_image_for_another_architecture(backend: DockerBackend) -> None:
         + (22).to_bytes(2, "little")
         + bytes(200)
     )
-    image = _bare_image(backend, "foreign", {"bin/sh": foreign})
+    image = _bare_image(either, "foreign", {"bin/sh": foreign})
     with pytest.raises(SandboxStartError, match=r"the image is for .* which this machine cannot run"):
-        backend.create_sandbox(image)
+        either.create_sandbox(image)
 
 
 def _bare_image(backend: DockerBackend, name: str, files: dict[str, bytes]) -> str:
-    import io
-    import tarfile
-
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path, content in files.items():
             member = tarfile.TarInfo(path)
             member.size, member.mode = len(content), 0o755
             archive.addfile(member, io.BytesIO(content))
-    engines.engine_of(backend).import_image_from_data(
-        buffer.getvalue(), repository=f"cooperbench-test/{name}", tag="1"
-    )
+    api = engines.engine_of(backend)
+    made = json.loads(api.import_image_from_data(buffer.getvalue()).strip().splitlines()[-1])["status"]
+    api.tag(
+        made, f"cooperbench-test/{name}", "1"
+    )  # Podman's service does not heed a name given with the import
     return f"cooperbench-test/{name}:1"
 
 
@@ -121,7 +126,21 @@ def test_disk_full(sandbox: DockerSandbox) -> None:
     assert sandbox.exec("sh", "-c", "echo still").stdout == b"still\n"
 
 
-def test_never_ending_tests_that_fork_daemons(sandbox: DockerSandbox) -> None:
+def test_a_hundred_megabytes_of_output(make: Make, either: DockerBackend) -> None:
+    """On either stream: the tail is kept, the harness keeps no more, and the next command is as if nothing was."""
+    sandbox = make(by=either)
+    million = "yes 0123456789abcdef | head -c 50000000"
+    done = sandbox.exec("sh", "-c", f"({million} >&2) & {million}; wait; echo last; echo worst >&2")
+    assert (done.returncode, done.truncated) == (0, True)
+    for stream, end in ((done.stdout, b"last\n"), (done.stderr, b"worst\n")):
+        assert stream.startswith(b"[cooperbench: ")
+        assert stream.endswith(end)
+        assert len(stream) <= sandbox.settings.output + 100
+    assert sandbox.exec("echo", "next").stdout == b"next\n"
+
+
+def test_never_ending_tests_that_fork_daemons(make: Make, either: DockerBackend) -> None:
+    sandbox = make(by=either)
     daemon = "setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &"
     script = f"i=0; while [ $i -lt 30 ]; do {daemon} i=$((i+1)); done; echo up; while :; do :; done"
     for limit in (3, 30):  # the machine may be slow
@@ -161,15 +180,18 @@ time.sleep(600)
 """
 
 
-def test_harness_killed(backend: DockerBackend, make: Make) -> None:
+def test_harness_killed(
+    either: DockerBackend, make: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What ten containers of a killed harness leave is swept; a live harness's sandbox is not."""
-    mine = make()
+    mine = make(by=either)
+    monkeypatch.setenv("DOCKER_HOST", either._open()[0].place.address)
     with engines.swept_by_nobody_else():
-        _killed_and_swept(backend)
+        _killed_and_swept(either, capsys)
     assert mine.exec("echo", "mine").stdout == b"mine\n"
 
 
-def _killed_and_swept(backend: DockerBackend) -> None:
+def _killed_and_swept(backend: DockerBackend, capsys: pytest.CaptureFixture[str]) -> None:
     harness = subprocess.Popen([sys.executable, "-c", HARNESS, engines.IMAGE], stdout=subprocess.PIPE)
     assert harness.stdout is not None
     with harness.stdout:
@@ -180,8 +202,9 @@ def _killed_and_swept(backend: DockerBackend) -> None:
         assert not [line for line in swept if "killed" in line]  # it is alive
         os.kill(harness.pid, signal.SIGKILL)
         harness.wait()
-    swept = backend.sweep()
-    assert len([line for line in swept if "killed" in line]) == 10
+    assert main(["clean", "--backend", "docker"]) == 0
+    removed = capsys.readouterr().out.splitlines()
+    assert len([line for line in removed if "(killed)" in line]) == 10
     assert not [each for each in engines.containers_of(backend) if _run(each) == "killed"]
     assert backend.sweep() == []
 

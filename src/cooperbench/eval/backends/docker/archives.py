@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, cast
 
@@ -14,8 +16,13 @@ from cooperbench.eval.backends.docker.engine import EngineGone, Refused, complai
 if TYPE_CHECKING:
     from cooperbench.eval.backends.docker.sandbox import DockerSandbox
 
+log = logging.getLogger(__name__)
+
 _DIRECTORY = 1 << 31
 """The bit for it in a mode as the engine writes them."""
+
+_PAUSES = (0.1, 1.0)
+"""Seconds to wait before asking again for a directory that the engine does not see."""
 
 _MOST_PASSED_OVER = 1 << 30
 """Bytes of subdirectories, links and their like that are read past, at most."""
@@ -44,24 +51,40 @@ def put(sandbox: DockerSandbox, directory: str, archive: bytes) -> None:
 def get(sandbox: DockerSandbox, directory: str, limit: int) -> bytes:
     """See `base.ArchiveSandbox.get_archive`."""
     sandbox.raise_if_over()
-    try:
-        with complaints(sandbox.engine, f"getting {directory}"):
-            # The dot: of a link to a directory, what it leads to.
-            stream, status = sandbox.engine.api.get_archive(sandbox.container, f"{directory.rstrip('/')}/.")
-            with _Reader(stream, limit + _MOST_PASSED_OVER) as reader:
-                if not status.get("isDir", status.get("mode", _DIRECTORY) & _DIRECTORY):
-                    raise BackendError(f"no directory in the sandbox: {directory}")
-                return _top_level(reader, directory, limit)
-    except (EngineGone, Refused) as problem:
-        sandbox.raise_if_lost()
-        if isinstance(problem, Refused) and (
-            problem.status in (400, 404) or "not a directory" in problem.said
-        ):
-            raise BackendError(f"no such directory in the sandbox: {directory} ({problem.said})") from problem
-        raise
-    except tarfile.TarError as problem:
-        sandbox.raise_if_lost()
-        raise BackendError(f"the engine sent a broken archive of {directory}: {problem}") from problem
+    pauses = iter(_PAUSES)
+    while True:
+        try:
+            return _get(sandbox, directory, limit)
+        except (EngineGone, Refused) as problem:
+            sandbox.raise_if_lost(patience=0)
+            if not _is_missing(problem):
+                raise
+            pause = next(pauses, None)
+            if pause is None or sandbox.exec("test", "-d", directory).returncode != 0:
+                said = f"no such directory in the sandbox: {directory} ({problem})"
+                raise BackendError(said) from problem
+            # A busy engine has been seen to overlook what had just been made.
+            log.info("asking again for %s, which is there: %s", directory, problem)
+        except tarfile.TarError as problem:
+            sandbox.raise_if_lost()
+            raise BackendError(f"the engine sent a broken archive of {directory}: {problem}") from problem
+        time.sleep(pause)
+
+
+def _is_missing(problem: EngineGone | Refused) -> bool:
+    return isinstance(problem, Refused) and (
+        problem.status in (400, 404) or "not a directory" in problem.said
+    )
+
+
+def _get(sandbox: DockerSandbox, directory: str, limit: int) -> bytes:
+    with complaints(sandbox.engine, f"getting {directory}"):
+        # The dot: of a link to a directory, what it leads to.
+        stream, status = sandbox.engine.api.get_archive(sandbox.container, f"{directory.rstrip('/')}/.")
+        with _Reader(stream, limit + _MOST_PASSED_OVER) as reader:
+            if not status.get("isDir", status.get("mode", _DIRECTORY) & _DIRECTORY):
+                raise BackendError(f"no directory in the sandbox: {directory}")
+            return _top_level(reader, directory, limit)
 
 
 def _top_level(reader: _Reader, directory: str, limit: int) -> bytes:

@@ -20,6 +20,11 @@ from cooperbench.eval.backends.docker.stream import Stream
 INTERNAL = "cooperbench-internal"
 """The engine's network of mode `internal`: containers reach each other there, and nothing else."""
 
+_NO_HOST = {"com.docker.network.bridge.inhibit_ipv4": "true"}
+"""The bridge gets no address: else all of the host's services would be reached at it. Podman gives it none anyway."""
+
+_OURS = {owner.PRODUCT: "cooperbench"}
+
 _DROPPED = ["MKNOD", "NET_RAW"]
 _READY = 120.0
 _ATTACH = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
@@ -101,14 +106,26 @@ def _network(engine: Engine, settings: Settings, spec: SandboxSpec) -> str:
 
 
 def _make_internal(engine: Engine) -> None:
+    """See that the network is there, and is ours: of another of its name nobody knows what it lets through."""
     with complaints(engine, f"making the network {INTERNAL}"):
-        if not engine.api.networks(names=[INTERNAL]):
-            engine.api.create_network(INTERNAL, driver="bridge", internal=True, check_duplicate=True)
+        found = engine.api.networks(names=[INTERNAL])
+        if not found:
+            engine.api.create_network(
+                INTERNAL, driver="bridge", internal=True, options=_NO_HOST, labels=_OURS, check_duplicate=True
+            )
+            return
+    if not (found[0].get("Internal") and _OURS.items() <= (found[0].get("Labels") or {}).items()):
+        raise SandboxStartError(
+            f"the network {INTERNAL} on {engine.name} was not made by us: docker network rm {INTERNAL}"
+        )
 
 
 def _begin(engine: Engine, container: str, ready: str, spec: SandboxSpec) -> Lane:
-    with complaints(engine, f"attaching to a container of {spec.image}"):
-        stream = Stream(engine.api.attach_socket(container, params=_ATTACH))
+    try:
+        with complaints(engine, f"attaching to a container of {spec.image}"):
+            stream = Stream(engine.api.attach_socket(container, params=_ATTACH))
+    except Refused as refused:  # Podman looks for the program to run here already
+        raise SandboxStartError(_explained(engine, spec, str(refused))) from refused
     lane = Lane(stream, ready)
     try:
         with complaints(engine, f"starting a container of {spec.image}"):
