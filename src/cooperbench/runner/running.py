@@ -30,6 +30,7 @@ from cooperbench.eval.sources import (
 from cooperbench.eval.supply import Supply
 from cooperbench.events import Note, Progress, RunFinished, RunStarted, TrialFinished
 from cooperbench.runner.crew import Crew
+from cooperbench.runner.expense import forecast
 from cooperbench.runner.schedule import Schedule
 from cooperbench.runner.spec import (
     DEFAULT_AGENT,
@@ -192,7 +193,7 @@ class _Invocation:
         tasks = {key: self._dataset.task(*key) for key in {(pair.repo, pair.task_id) for pair in pairs}}
         # In the order of their images, so that one is used while it is there.
         todo, done = self._split(sorted(pairs, key=lambda pair: tasks[pair.repo, pair.task_id].image))
-        self._announce(len(pairs), len(todo), reckoning)
+        self._announce(len(pairs), todo, reckoning)
         unjudged = done if self._spec.auto_eval else []
         hear(self._chosen.backend, self._tell)
         ended = False
@@ -222,12 +223,16 @@ class _Invocation:
             (done if is_done else todo).append(trial)
         return todo, done
 
-    def _announce(self, total: int, pending: int, reckoning: str) -> None:
-        name, reason = self._chosen.name, self._chosen.reason
-        concurrency, path = self._spec.concurrency, self._directory.path
+    def _announce(self, total: int, todo: list[TrialDirectory], reckoning: str) -> None:
+        spec, chosen, path = self._spec, self._chosen, self._directory.path
+        pending = len(todo)
         self._tell(
-            RunStarted(self._spec.run_name, total, pending, name, reason, concurrency, path, reckoning)
+            RunStarted(
+                spec.run_name, total, pending, chosen.name, chosen.reason, spec.concurrency, path, reckoning
+            )
         )
+        if (line := forecast(chosen.backend, [trial.pair for trial in todo], spec)) is not None:
+            self._tell(Note(line))
 
     def _supply(self, work: list[Task], config: dict[str, Any]) -> Supply:
         recorded = recorded_images(config)
@@ -245,8 +250,9 @@ class _Invocation:
     def _budget(self) -> Budget:
         """The run's money; what its earlier invocations cost is spent."""
         limit = self._spec.max_cost
-        costs = [row.cost or 0.0 for row in standings(self._directory)] if limit is not None else []
-        return Budget(limit, self._spec.max_trial_cost, sum(costs))
+        rows = standings(self._directory) if limit is not None else ()
+        spent = sum((row.cost or 0.0) + (row.sandbox_cost or 0.0) for row in rows)
+        return Budget(limit, self._spec.max_trial_cost, spent)
 
     def _bench(self, new_agent: Any, budget: Budget) -> Bench:
         return Bench(

@@ -23,6 +23,7 @@ from cooperbench.eval.judging import judged_event, unjudged_event
 from cooperbench.eval.supply import Supply
 from cooperbench.events import Judged, Note, TrialFinished
 from cooperbench.interrupts import first_ctrl_c
+from cooperbench.runner.expense import expense, price_of
 from cooperbench.runner.trial import Bench, Trial
 from cooperbench.runs import TrialDirectory
 
@@ -103,9 +104,13 @@ class Schedule:
 
     def _judge(self, backend: EndableBackend, directory: TrialDirectory) -> Judged:
         begun = time.monotonic()
-        verdict, reused = self._supply.judge(
-            self._task(directory), directory, self._bench.spec.judging, backend=backend
-        )
+        try:
+            verdict, reused = self._supply.judge(
+                self._task(directory), directory, self._bench.spec.judging, backend=backend
+            )
+        finally:
+            price = price_of(self._bench.backend)
+            self._bench.budget.spend(expense(price, backend.seconds).counted)
         return judged_event(directory, verdict, time.monotonic() - begun, reused=reused)
 
     def _task(self, directory: TrialDirectory) -> Task:
@@ -158,6 +163,7 @@ class EndableBackend:
         self.name = name
         self._backend = backend
         self._sandbox: Sandbox | None = None
+        self._begun: float | None = None
         self.ended = False
         """Whether `end` was called: what is lost then was not lost by accident."""
         self._lock = threading.Lock()
@@ -166,6 +172,7 @@ class EndableBackend:
         """As the backend itself, until `end`."""
         if self.ended:
             raise BackendError("the run is being stopped")
+        self._begun = self._begun or time.monotonic()
         sandbox = shell.create(self._backend, spec)
         with self._lock:
             self._sandbox = sandbox
@@ -177,6 +184,11 @@ class EndableBackend:
     def create_sandbox(self, image: str, timeout: int = 600, workdir: str = DEFAULT_WORKDIR) -> Sandbox:
         """As `create`."""
         return self.create(SandboxSpec(image, timeout, workdir))
+
+    @property
+    def seconds(self) -> float:
+        """For how long there has been a sandbox."""
+        return 0.0 if self._begun is None else time.monotonic() - self._begun
 
     def end(self) -> None:
         """End the sandbox there is, and make no other."""

@@ -12,8 +12,9 @@ from cooperbench.agents.base import LIMITS_EXCEEDED, Agent, AgentResult, Assignm
 from cooperbench.collaboration import Bus, BusMailbox, NoMailbox, Relay, client_files
 from cooperbench.errors import AgentError, SandboxLost
 from cooperbench.eval.backends import shell
-from cooperbench.eval.backends.base import EvalBackend, Sandbox, SandboxSpec
+from cooperbench.eval.backends.base import EvalBackend, Price, Sandbox, SandboxSpec
 from cooperbench.runner import repository
+from cooperbench.runner.expense import Expense, expense, price_of
 from cooperbench.runner.repository import Baseline, Taken
 
 MARGIN = 1800
@@ -44,7 +45,10 @@ class Seat:
         self._bus = bus
         self._sandbox: Sandbox | None = None
         self._baseline: Baseline | None = None
-        self._begun = 0.0
+        self.expense = Expense()
+        """What its sandbox has cost, once that has ended."""
+        self._price: Price | None = None
+        self._made = self._begun = 0.0
         self._closed = False
         self._lock = threading.Lock()
         self._collecting = threading.Lock()
@@ -65,6 +69,7 @@ class Seat:
         Raises:
             BackendError: one of the two failed.
         """
+        self._price, self._made = price_of(backend), time.monotonic()
         sandbox = shell.create(backend, spec)
         with self._lock:
             self._sandbox = sandbox
@@ -107,6 +112,7 @@ class Seat:
             sandbox, self._sandbox = self._sandbox, None
         if sandbox is not None:
             shell.terminate(sandbox)
+            self.expense = expense(self._price, time.monotonic() - self._made, sandbox)
 
     def _run(self) -> AgentResult:
         sandbox = self._open_sandbox()

@@ -89,11 +89,13 @@ class Trial:
             return self.fail(error)
         finally:
             self._team.close()
+            self._purse.spend(sum(seat.expense.counted for seat in self._team.seats))
             with suppress(BackendError):
                 self._close_bus()
 
     def fail(self, error: Exception) -> TrialFinished:
         """Keep that the trial came to nothing, for a reason that is not the agents'; it will be tried again."""
+        self._team.close()
         return self._finish({}, describe(error))
 
     def halt(self) -> None:
@@ -152,6 +154,7 @@ class Trial:
                 "duration_seconds": round(seconds, 3),
                 **({"agent": records.get("agent1")} if solo else {"agents": records}),
                 "total_cost": cost,
+                **self._expenses(),
                 "total_steps": sum(work.result.steps for work in done.values()),
                 **({} if solo else {"messages_sent": len(postings)}),
                 **self._teamwork(),
@@ -178,6 +181,17 @@ class Trial:
         entries = self._bus.timeline() if self._bus is not None else ()
         transcripts = {seat.agent_id: work.result.messages for seat, work in done.items()}
         self._directory.write_events(timeline(entries, transcripts))
+
+    def _expenses(self) -> dict[str, Any]:
+        """What the agents' sandboxes cost, where they cost anything."""
+        known = {seat.agent_id: seat.expense for seat in self._team.seats if seat.expense.known}
+        if not known:
+            return {}
+        counted = sum(each.counted for each in known.values())
+        return {
+            "sandbox_cost": round(counted, 6),
+            "sandbox_costs": {agent_id: each.record() for agent_id, each in known.items()},
+        }
 
     def _teamwork(self) -> dict[str, Any]:
         """What a team's result has beside a pair's; its task list goes to disk."""

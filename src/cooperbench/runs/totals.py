@@ -38,6 +38,8 @@ class Standing:
     merge: str | None
     unapplied: int
     integrity: int
+    sandbox_cost: float | None = None
+    """US dollars its agents' sandboxes cost, where they cost anything."""
 
 
 def standings(run: RunDirectory) -> Iterator[Standing]:
@@ -71,6 +73,7 @@ def standing(trial: TrialDirectory) -> Standing:
         merge=_text((verdict or {}).get("merge"), "status"),
         unapplied=_unapplied(verdict),
         integrity=_length((verdict or {}).get("integrity")),
+        sandbox_cost=_number(result.get("sandbox_cost")),
     )
 
 
@@ -100,6 +103,7 @@ def summary(run: RunDirectory, rows: Sequence[Standing] | None = None) -> dict[s
     rows = list(standings(run)) if rows is None else rows
     ran = Counter(row.ran for row in rows)
     costs = [row.cost for row in rows if row.cost is not None]
+    sandboxes = [row.sandbox_cost for row in rows if row.sandbox_cost is not None]
     judged = judging_totals(rows)
     return {
         "run_name": run.name,
@@ -114,6 +118,7 @@ def summary(run: RunDirectory, rows: Sequence[Standing] | None = None) -> dict[s
         "pending": ran["pending"],
         "total_cost": round(sum(costs), 6) if costs else None,
         "unpriced": sum(row.cost is None for row in rows),
+        "sandbox_cost": round(sum(sandboxes), 6) if sandboxes else None,
         "total_steps": sum(row.steps for row in rows),
         "messages_sent": sum(row.messages for row in rows),
         "total_time_seconds": round(sum(row.seconds for row in rows), 3),
