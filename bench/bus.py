@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cooperbench.collaboration import Bus, BusMailbox, Relay, client_files
+from cooperbench.collaboration.bus import EVERYTHING
 from cooperbench.eval import backends
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import Closable, Completed, EvalBackend, Sandbox, SandboxSpec, offers
@@ -60,7 +61,7 @@ def pair(backend: EvalBackend, image: str) -> Iterator[tuple[Bus, dict[str, Sand
     try:
         for agent in AGENTS:
             boxes[agent] = shell.create(backend, SandboxSpec(image, 1800))
-            shell.put_files(boxes[agent], client_files())
+            shell.put_files(boxes[agent], client_files(EVERYTHING))
             Relay(boxes[agent], BusMailbox(bus, agent)).start()
         yield bus, boxes
     finally:

@@ -40,6 +40,7 @@ class Branches:
             pushed = self._pushed.get(agent, 0) + len(bundle)
             if pushed > PUSHED:
                 raise UsageError(f"{agent} has pushed all of the {PUSHED // 2**20} MiB an agent may push")
+            self._journal.admit(agent, "")
             before = self._latest.get(agent)
             number = before.number + 1 if before is not None else 1
             at = self._journal.add(agent, "push", push=number, bytes=len(bundle)).at
@@ -57,6 +58,7 @@ class Branches:
             found = tuple(self._latest[name] for name in wanted if name in self._latest)
             if not found:
                 raise UsageError(f"{' and '.join(wanted)} has pushed nothing yet")
+            self._journal.admit(agent, "")
             pushes = {branch.agent: branch.number for branch in found}
             self._journal.add(agent, "fetch", pushes=pushes)
             return found

@@ -19,7 +19,7 @@ from cooperbench.collaboration.tasklist import TaskList
 from cooperbench.collaboration.turns import Turns
 from cooperbench.errors import BackendError, UsageError
 
-EVERYTHING = Means(messages=True, ask=True, tasks=True, notes=True, git=True)
+EVERYTHING = Means(messages=True, ask=True, tasks=True, notes=True, git=True, mcp=True, refresh=True)
 
 
 @dataclass(frozen=True, slots=True)

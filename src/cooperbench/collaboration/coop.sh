@@ -13,38 +13,53 @@ bundle_limit=16777216  # bytes a push may have
 patience=120           # seconds the harness may take beyond what was asked for
 branch=refs/coop/push  # what a bundle holds
 
-usage() {
-    cat <<'END'
-coop: work together with the other agents on this task
+# Whether a part is switched on in this run; the harness refuses what is not, and nobody is told of it.
+has() { # PART
+    [ -f "$spool/means" ] || return 0
+    while read -r part; do
+        [ "$part" != "$1" ] || return 0
+    done <"$spool/means"
+    return 1
+}
 
-messages
+usage() {
+    echo "coop: work together with the other agents on this task"
+    echo
+    has messages && cat <<'END'
   coop send AGENT TEXT          leave a message for one agent
   coop broadcast TEXT           leave a message for all of them
   coop inbox [--wait SECONDS]   print your unread messages (each is shown once), waiting for the first
+END
+    has ask && cat <<'END'
   coop ask AGENT TEXT [--wait SECONDS]
                                 send a question and wait for what AGENT then sends to you (default: 60 seconds)
-  coop who                      who works here, and who has finished
-
-shared task list
-  coop task list
+END
+    has tasks && cat <<'END'
+  coop task list                the team's task list
   coop task add TITLE
   coop task claim [NUMBER]      make a task yours: this one, or the first open one; only one agent gets it
   coop task update NUMBER TEXT  say something about a task
   coop task done NUMBER [TEXT]
-
-shared scratchpad
-  coop note [show]
+END
+    has notes && cat <<'END'
+  coop note [show]              the team's scratchpad
   coop note append TEXT
   coop note replace TEXT
-
-git (what you push, teammates can fetch; nobody else's repository is written to)
+END
+    has git && cat <<'END'
   coop push                     offer the commits of your current branch to your teammates
   coop fetch [AGENT]            get what teammates pushed, as team/AGENT: git diff HEAD...team/agent2,
-                                git merge team/agent2
-
+                                git merge team/agent2; nobody else's repository is written to
+END
+    cat <<'END'
+  coop who                      who works here, and who has finished
+END
+    has mcp && cat <<'END'
   coop mcp                      the same as an MCP server on standard input and output (needs python3)
+END
+    cat <<'END'
 
-TEXT "-" reads standard input. What is switched off in this run is refused, and says so.
+TEXT "-" reads standard input.
 Exit code: 0 done; 1 refused, the reason is printed; 2 wrong usage; 3 nothing came in time; 4 no answer at all.
 END
 }
@@ -276,6 +291,7 @@ fetch)
     fetch "$@"
     ;;
 mcp)
+    has mcp || refuse "coop mcp is switched off in this run"
     command -v python3 >/dev/null || refuse "coop mcp needs python3, which this image does not have; use coop itself"
     exec python3 "$spool/mcp.py"
     ;;

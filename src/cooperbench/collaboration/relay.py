@@ -9,14 +9,15 @@ what is known already is not served again.
 from __future__ import annotations
 
 import base64
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache, partial
 from importlib import resources
 from typing import TypeVar
 
+from cooperbench.agents.base import Means
 from cooperbench.collaboration.branches import BUNDLE_LIMIT
 from cooperbench.collaboration.mailbox import BusMailbox
 from cooperbench.collaboration.requests import Answer, Call, Later, read_call, serve
@@ -38,8 +39,6 @@ _RETRIES = 5
 _PROMPT = 60
 """Seconds a call may take that only leaves answers."""
 
-_log = logging.getLogger(__name__)
-
 Served = TypeVar("Served", bound=Answer | Later)
 
 
@@ -54,13 +53,18 @@ def _client_files() -> dict[str, bytes]:
     }
 
 
-def client_files(base: str | None = None) -> dict[str, bytes]:
+def client_files(means: Means, base: str | None = None) -> dict[str, bytes]:
     """What a sandbox needs for `coop` to work, by absolute path.
 
     Args:
-        base: the commit that everybody starts from, where agents may push and fetch.
+        means: what is switched on; `coop` speaks of nothing else.
+        base: the commit that everybody starts from, for push and fetch.
     """
-    return _client_files() | ({f"{SPOOL}/base": f"{base}\n".encode()} if base is not None else {})
+    parts = [part for part, on in asdict(means).items() if on]
+    files = {f"{SPOOL}/means": "".join(f"{part}\n" for part in parts).encode()}
+    if base is not None and means.git:
+        files[f"{SPOOL}/base"] = f"{base}\n".encode()
+    return _client_files() | files
 
 
 class Relay:
@@ -101,7 +105,7 @@ class Relay:
             except BackendError as problem:
                 failures += 1
                 if failures > _RETRIES:
-                    _log.warning("%s has lost its messages: %s", self._mailbox.agent, problem)
+                    self._give_up(problem)
                     return
                 again = True
                 self._stopped.wait(0.1 * 2**failures)
@@ -131,19 +135,27 @@ class Relay:
             answers.append((name, Answer(1, f"coop: {_WAITING} calls are waiting already")))
 
     def _wait(self, name: str, later: Later) -> None:
-        answer = self._guarded(later.wait)
         try:
-            for attempt in range(_RETRIES):
-                try:
-                    self._answered(name, answer, self._call("leave", [(name, answer)])[0])
-                    return
-                except SandboxLost:
-                    return
-                except BackendError as problem:
-                    _log.warning("answering %s, attempt %d: %s", self._mailbox.agent, attempt + 1, problem)
-                    self._stopped.wait(0.1 * 2**attempt)
+            self._leave(name, self._guarded(later.wait))
         finally:
             self._waiting.release()
+
+    def _leave(self, name: str, answer: Answer) -> None:
+        for attempt in range(_RETRIES + 1):
+            try:
+                self._answered(name, answer, self._call("leave", [(name, answer)])[0])
+                return
+            except SandboxLost:
+                return
+            except BackendError as problem:
+                if attempt == _RETRIES:
+                    self._give_up(problem)
+                self._stopped.wait(0.1 * 2**attempt)
+
+    def _give_up(self, problem: BackendError) -> None:
+        """The sandbox is there and cannot be reached: what its agent does from now on is nobody's result."""
+        if not self._stopped.is_set():
+            self._mailbox.bus.fail(problem)
 
     def _guarded(self, work: Callable[[], Served]) -> Served | Answer:
         """What the work gives; a bus that has failed is the trial's end, and until then an answer like others."""

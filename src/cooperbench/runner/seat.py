@@ -79,8 +79,7 @@ class Seat:
             raise SandboxLost("the trial has ended")
         self._baseline = repository.prepare(sandbox, self.assignment.workdir)
         if self._relayed:
-            base = self._baseline.commit if self.assignment.means.git else None
-            shell.put_files(sandbox, client_files(base))
+            shell.put_files(sandbox, client_files(self.assignment.means, self._baseline.commit))
 
     def work(self) -> Work | None:
         """Let the agent work, then take its patch and end the sandbox; None when `expire` was faster.

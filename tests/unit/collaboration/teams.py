@@ -23,7 +23,7 @@ class Team:
 
     def start(self, wrap=lambda sandbox: sandbox, patience: float = 25, base: str | None = None) -> Team:
         for name, box in self.boxes.items():
-            shell.put_files(box, client_files(base))
+            shell.put_files(box, client_files(self.bus.means, base))
             Relay(wrap(box), BusMailbox(self.bus, name), patience=patience).start()
         return self
 

@@ -105,6 +105,10 @@ def test_what_is_switched_off_is_refused_by_name(backend: LocalBackend) -> None:
             done = team.coop("agent1", *argv.split())
             assert (done.returncode, done.stderr) == (1, b"coop: " + said + b" switched off in this run\n")
         assert team.coop("agent1", "note", "append", "x").returncode == 0
+        offered = team.coop("agent1", "--help").stdout_read()
+        assert "coop note append" in offered
+        assert not any(f"coop {part}" in offered for part in ("send", "ask", "task", "push", "mcp"))
+        assert team.coop("agent1", "mcp").stderr == b"coop: coop mcp is switched off in this run\n"
     finally:
         team.end()
 

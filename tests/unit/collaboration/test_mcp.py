@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
+from cooperbench.agents.base import Means
 from cooperbench.collaboration.inside import mcp
 from cooperbench.eval.backends import shell
+from cooperbench.eval.backends.local import LocalBackend
 from tests.unit.collaboration.teams import Team
 
 
@@ -74,6 +77,19 @@ def test_every_tool_is_a_call_of_coop_that_coop_knows(team: Team) -> None:
     for name, tool in mcp.TOOLS.items():
         schema = mcp.described(name)["inputSchema"]
         assert set(schema["required"]) == set(tool.parameters) - set(tool.optional)
+
+
+def test_what_is_switched_off_is_not_offered(backend: LocalBackend) -> None:
+    team = Team(backend, means=Means(notes=True, mcp=True)).start()
+    try:
+        (tools,) = talk(team, "agent1", request(1, "tools/list"))
+        names = [tool["name"] for tool in tools["result"]["tools"]]
+        assert names == ["coop_who", "coop_note_show", "coop_note_append", "coop_note_replace"]
+    finally:
+        team.end()
+    assert mcp.offered("\n".join(asdict(Means()))) == list(
+        mcp.TOOLS
+    )  # a word that no means has would hide a tool
 
 
 def test_asking_through_it_waits(team: Team) -> None:

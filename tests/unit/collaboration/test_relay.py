@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from cooperbench.collaboration import BusMailbox, client_files
+from cooperbench.collaboration import BusMailbox, client_files, relay
+from cooperbench.collaboration.bus import EVERYTHING
 from cooperbench.errors import BackendError
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import Completed, Sandbox
@@ -111,7 +112,7 @@ def test_what_a_killed_reader_would_have_got_is_kept(team: Team) -> None:
 
 def test_a_call_before_the_harness_listens_is_answered_when_it_does(team: Team) -> None:
     for box in team.boxes.values():
-        shell.put_files(box, client_files())
+        shell.put_files(box, client_files(EVERYTHING))
     done: list[Completed] = []
     early = threading.Thread(target=lambda: done.append(team.coop("agent1", "send", "agent2", "early")))
     early.start()
@@ -185,3 +186,66 @@ def names(box: Sandbox) -> set[str]:
     """Of the programs that run, but for the relay's shell and what looks."""
     found = shell.run(box, ["sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null"]).stdout_read().split()
     return set(found) - {"sh", "cat"}
+
+
+class Broken(Flaky):
+    """A sandbox that is there, and from now on answers nothing."""
+
+    def run(self, argv, **options) -> Completed:
+        del argv, options
+        raise BackendError("the connection broke")
+
+
+def test_a_sandbox_that_cannot_be_reached_any_more_is_the_trials_failure(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its agent would go on without a word from its teammate, and its result would look like any other."""
+    monkeypatch.setattr(relay, "_RETRIES", 1)
+    team.bus.check()
+    team.start(Broken)
+    deadline = time.monotonic() + 60
+    while works(team) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with pytest.raises(BackendError, match="the connection broke"):
+        team.bus.check()
+
+
+def works(team: Team) -> bool:
+    try:
+        team.bus.check()
+    except BackendError:
+        return False
+    return True
+
+
+class OnBusybox:
+    """A sandbox whose programs are busybox's, as in many small images."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    def run(self, argv, **options) -> Completed:
+        return shell.run(self._sandbox, argv, **{**options, "env": {"PATH": "/tmp/busybox"}})
+
+    def exec(self, *args: str) -> Completed:
+        return self.run(args)
+
+    def terminate(self) -> None:
+        self._sandbox.terminate()
+
+
+def test_busybox_is_enough(team: Team) -> None:
+    for name in team.boxes:
+        done = team.run(name, "mkdir /tmp/busybox && $(command -v busybox) --install -s /tmp/busybox")
+        assert done.returncode == 0, done.stderr
+    team.start(OnBusybox)
+    for text in ("short", "long " * 2000):
+        sent = OnBusybox(team.boxes["agent1"]).run(
+            ["sh", "/usr/local/bin/coop", "send", "agent2", text], timeout=60
+        )
+        assert (sent.returncode, sent.stderr) == (0, b"")
+        read = OnBusybox(team.boxes["agent2"]).run(
+            ["sh", "/usr/local/bin/coop", "inbox", "--wait", "60"], timeout=90
+        )
+        assert text in read.stdout_read()
+    assert len(team.bus.journal()) == 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -181,3 +183,24 @@ def test_the_latest_push_is_what_others_get(bus: Bus, monkeypatch: pytest.Monkey
     assert two.fetch()[0].bundle == b"second"
     pushes = [entry.details for entry in bus.timeline() if entry.kind == "push"]
     assert pushes == [{"push": 1, "bytes": 5}, {"push": 2, "bytes": 6}]
+
+
+def test_nobody_fills_the_journal_with_nothing(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that leaves an entry is counted, however little it says."""
+    one, two = ends(bus)
+    one.push(b"x")
+    monkeypatch.setattr(journal, "BUDGET", 1000)
+    for again in (lambda: two.fetch(), lambda: one.push(b"x"), lambda: one.append_note("")):
+        assert repeated(again, 10) < 5
+    with pytest.raises(UsageError, match="has used up"):
+        two.fetch()
+
+
+def repeated(work: Callable[[], object], times: int) -> int:
+    """How often it was let."""
+    done = 0
+    for _ in range(times):
+        with contextlib.suppress(UsageError):
+            work()
+            done += 1
+    return done

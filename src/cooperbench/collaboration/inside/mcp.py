@@ -12,6 +12,8 @@ import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 COOP = "coop"
+MEANS = "/var/spool/coop/means"
+"""What is switched on in this run, a word a line."""
 VERSIONS = ("2025-06-18", "2025-03-26", "2024-11-05")
 INSTRUCTIONS = (
     "Work together with the other agents on this task: messages, a task list, a scratchpad, git branches."
@@ -24,6 +26,8 @@ NUMBER = {"type": "integer", "minimum": 0}
 class Tool(NamedTuple):
     """One call of `coop`."""
 
+    part: str
+    """What must be switched on for it."""
     what: str
     call: str
     """Words of the command and {parameter}s; one that is left out leaves its word out."""
@@ -35,42 +39,55 @@ class Tool(NamedTuple):
 
 AGENT_AND_TEXT = {"agent": TEXT, "text": TEXT}
 TOOLS = {
-    "send": Tool("Leave a message for one teammate.", "send {agent} -", AGENT_AND_TEXT, piped="text"),
-    "broadcast": Tool("Leave a message for all teammates.", "broadcast -", {"text": TEXT}, piped="text"),
+    "send": Tool(
+        "messages", "Leave a message for one teammate.", "send {agent} -", AGENT_AND_TEXT, piped="text"
+    ),
+    "broadcast": Tool(
+        "messages", "Leave a message for all teammates.", "broadcast -", {"text": TEXT}, piped="text"
+    ),
     "inbox": Tool(
+        "messages",
         "Read your unread messages, waiting up to so many seconds (60) for the first.",
         "inbox --wait {wait}",
         {"wait": NUMBER},
         ("wait",),
     ),
     "ask": Tool(
+        "ask",
         "Send a question to a teammate and wait up to so many seconds (60) for the answer.",
         "ask {agent} - --wait {wait}",
         {**AGENT_AND_TEXT, "wait": NUMBER},
         ("wait",),
         "text",
     ),
-    "who": Tool("Who works here, and who has finished.", "who"),
-    "task_list": Tool("The team's task list.", "task list"),
-    "task_add": Tool("Put a task on the team's list.", "task add -", {"title": TEXT}, piped="title"),
+    "who": Tool("", "Who works here, and who has finished.", "who"),
+    "task_list": Tool("tasks", "The team's task list.", "task list"),
+    "task_add": Tool("tasks", "Put a task on the team's list.", "task add -", {"title": TEXT}, piped="title"),
     "task_claim": Tool(
+        "tasks",
         "Make a task yours; without a number, the first open one.",
         "task claim {number}",
         {"number": NUMBER},
         ("number",),
     ),
     "task_update": Tool(
+        "tasks",
         "Say something about a task.",
         "task update {number} -",
         {"number": NUMBER, "text": TEXT},
         piped="text",
     ),
-    "task_done": Tool("Call a task done.", "task done {number}", {"number": NUMBER}),
-    "note_show": Tool("Read the team's scratchpad.", "note show"),
-    "note_append": Tool("Add to the team's scratchpad.", "note append -", {"text": TEXT}, piped="text"),
-    "note_replace": Tool("Write the team's scratchpad anew.", "note replace -", {"text": TEXT}, piped="text"),
-    "push": Tool("Offer the commits of the current branch to your teammates.", "push"),
+    "task_done": Tool("tasks", "Call a task done.", "task done {number}", {"number": NUMBER}),
+    "note_show": Tool("notes", "Read the team's scratchpad.", "note show"),
+    "note_append": Tool(
+        "notes", "Add to the team's scratchpad.", "note append -", {"text": TEXT}, piped="text"
+    ),
+    "note_replace": Tool(
+        "notes", "Write the team's scratchpad anew.", "note replace -", {"text": TEXT}, piped="text"
+    ),
+    "push": Tool("git", "Offer the commits of the current branch to your teammates.", "push"),
     "fetch": Tool(
+        "git",
         "Get what teammates pushed, as git branches team/AGENT.",
         "fetch {agent}",
         {"agent": TEXT},
@@ -78,6 +95,18 @@ TOOLS = {
     ),
 }
 LEFT_OUT = {"wait": "60"}
+
+
+def offered(means: Optional[str] = None) -> List[str]:
+    """The tools that are switched on; without word of that, all."""
+    if means is None:
+        try:
+            with open(MEANS) as file:
+                means = file.read()
+        except OSError:
+            return list(TOOLS)
+    parts = means.split()
+    return [name for name, tool in TOOLS.items() if not tool.part or tool.part in parts]
 
 
 def described(name: str) -> Dict[str, Any]:
@@ -142,7 +171,7 @@ def answered(method: str, parameters: Dict[str, Any]) -> Dict[str, Any]:
     if method == "ping":
         return {}
     if method == "tools/list":
-        return {"tools": [described(name) for name in TOOLS]}
+        return {"tools": [described(name) for name in offered()]}
     if method == "tools/call":
         name = str(parameters.get("name", "")).replace("coop_", "", 1)
         arguments = parameters.get("arguments") or {}
