@@ -109,3 +109,16 @@ def test_the_environment_is_stronger_than_a_file_and_weaker_than_an_argument(
     with pytest.raises(UsageError, match="region is a region"):
         GCPBatchBackend.configured(region="us-east1")
     GCPBatchBackend(region="us-east1")
+
+
+def test_a_sandbox_costs_its_share_of_a_machine() -> None:
+    whole, half = GCPBatchBackend(pool=False).price(), GCPBatchBackend().price()
+    assert whole is not None
+    assert half is not None
+    assert half.hourly == pytest.approx(whole.hourly / 2)
+    assert "n1-standard-4, 2 to a machine" in half.source
+    assert GCPBatchBackend(machine_type="a3-highgpu-8g").price() is None
+
+
+def test_room_is_what_the_machines_have() -> None:
+    assert GCPBatchBackend(machines=3, slots=4).room() == (12, "3 machines with 4 sandboxes each")

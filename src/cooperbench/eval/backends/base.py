@@ -303,8 +303,8 @@ class MeteredSandbox(Protocol):
 class PricedBackend(Protocol):
     """A backend whose sandboxes cost money."""
 
-    def price(self) -> Price:
-        """Of one sandbox, by list price."""
+    def price(self) -> Price | None:
+        """Of one sandbox, by list price; None where it is not known."""
         ...
 
 

@@ -10,14 +10,14 @@ from importlib.util import find_spec
 from typing import Any
 
 from cooperbench.errors import MissingExtra, SandboxStartError
-from cooperbench.eval.backends.base import DEFAULT_WORKDIR, Listener, SandboxSpec
+from cooperbench.eval.backends.base import DEFAULT_WORKDIR, Listener, Price, SandboxSpec
 from cooperbench.eval.backends.batch import Ledger, Outcome, Wishes, Work
 from cooperbench.eval.backends.gcp import probe, sweep
 from cooperbench.eval.backends.gcp.batch.running import Batches
 from cooperbench.eval.backends.gcp.clients import Clients, connect
 from cooperbench.eval.backends.gcp.config import beneath, settings
 from cooperbench.eval.backends.gcp.jobs import Jobs
-from cooperbench.eval.backends.gcp.machines import machine
+from cooperbench.eval.backends.gcp.machines import PRICES_OF, machine
 from cooperbench.eval.backends.gcp.sandbox import GCPSandbox, SlotGone
 from cooperbench.eval.backends.gcp.slots import Slots
 from cooperbench.eval.backends.gcp.store import Store
@@ -103,6 +103,16 @@ class GCPBatchBackend:
     def tell_by(self, listener: Listener) -> None:
         """See `base.Telling`."""
         self._listener = listener
+
+    def price(self) -> Price | None:
+        """See `base.PricedBackend`: a machine's list price, shared by its sandboxes."""
+        chosen, kind = self._settings, machine(self._settings.machine_type)
+        hourly = kind.price(spot=chosen.spot, disk_gib=chosen.boot_disk_gib)
+        if hourly is None:
+            return None
+        slots = kind.slots(chosen.slots) if chosen.pool else 1
+        told = f"Google's list prices of {PRICES_OF} for {kind.name}{' (Spot)' if chosen.spot else ''}"
+        return Price(hourly / slots, f"{told}, {slots} to a machine")
 
     def room(self) -> tuple[int, str]:
         """See `base.Roomy`."""

@@ -4,6 +4,7 @@
 
 batch() {
     attempt=${BATCH_TASK_RETRY_ATTEMPT:-0}
+    gather=$COOPERBENCH_FLUSH
     fetch manifest "$home/manifest" || return 1
     read -r chunks slots <"$home/manifest"
     index=$BATCH_TASK_INDEX
@@ -103,6 +104,7 @@ flush() { # LAST-ITEM [.end]
     gzip -1 -n <"$home/part" >"$home/part.gz"
     create "results/$name.$(padded "$part").$(padded "$1")${2:-}" "$home/part.gz" || [ "$status" = 412 ] ||
         [ "$status" = 200 ] || : >"$home/broken"
+    [ "$gather" -ge $((COOPERBENCH_FLUSH * 8)) ] || gather=$((gather * 2))
     begin_part $(($1 + 1))
 }
 
@@ -120,7 +122,7 @@ item() { # NUMBER IMAGE NETWORK SECONDS RESULTS MARKER OFFSET LENGTH ARGUMENT...
         [ "$facts" -lt 0 ] || cat "$w/facts"
     } >>"$home/part"
     if [ "$1" -lt "$last" ]; then
-        [ $(($(date +%s) - part_begun)) -lt "$COOPERBENCH_FLUSH" ] && [ $(($(wc -c <"$home/part"))) -lt 8388608 ] ||
+        [ $(($(date +%s) - part_begun)) -lt "$gather" ] && [ $(($(wc -c <"$home/part"))) -lt 8388608 ] ||
             flush "$1"
     fi
 }

@@ -6,9 +6,10 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from cooperbench.errors import BackendError, UsageError
 from cooperbench.eval.backends.batch import Ledger, Outcome, Wishes, Work
@@ -23,20 +24,22 @@ from cooperbench.eval.backends.gcp.machines import PRICES_OF, machine
 from cooperbench.eval.backends.gcp.store import Store
 from cooperbench.eval.backends.gcp.trouble import Refused
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 _MOST_SLOTS = 5000
 """Tasks that run at once in one job, the service's limit."""
 _ROUNDS = 3
 """Batches for one set of works: what was begun on machines that were taken away for good goes into the next."""
-_SOON, _LATE, _GROWTH = 1.0, 15.0, 1.4
+_SOON, _LATE, _GROWTH = 1.0, 60.0, 1.5
 """Seconds between looks: the first, the longest, and by what they grow."""
 _SLICE = 0.2
 """Seconds in which somebody who wants to leave is noticed."""
 _FAILURES = 20
 """Looks that may fail one after another before they are trouble."""
 _FLUSH = 20
-"""Seconds a slot gathers outcomes before it writes them."""
+"""Seconds a slot gathers outcomes before it writes the first of them; twice that for the next, up to eight times."""
 
 
 class Batches:
@@ -49,6 +52,7 @@ class Batches:
         self._ledger = ledger
         self._wishes = wishes
         self._told: set[str] = set()
+        self._failures = 0
         self._why = ""
         """The last batch's last words."""
         self._over = False
@@ -164,25 +168,18 @@ class Batches:
     def _follow(self, record: Record, todo: dict[str, Work]) -> Iterator[tuple[str, Outcome]]:
         """What comes of a batch, as it comes; then the batch is removed, unless it is left going."""
         seen: set[str] = set()
-        pause, last, spent, failures = _SOON, time.monotonic(), 0.0, 0
+        state, pause, spent = State("UNKNOWN"), _SOON, 0.0
         while True:
-            try:
-                # Before the listing, so that what a job left when it was over is in it.
-                state = self._jobs.look(record.job_id)
-                yield from self._new(record, todo, seen)
-                failures = 0
-            except BackendError as problem:
-                failures += 1
-                if failures > _FAILURES or not trouble.may_pass(problem):
-                    raise
-                log.warning("looking at batch %s again after: %s", record.job_id, problem)
-                state = State("UNKNOWN")
+            before = len(seen)
+            yield from self._new(record, todo, seen)
+            if len(seen) == before:  # what gives outcomes need not be asked whether it lives
+                state = self._patiently(partial(self._jobs.look, record.job_id), state)
+                self._tell(state)
+            if state.over:
+                yield from self._new(record, todo, seen)  # the last ones may have come in between
             if state.over or not todo.keys() & set(record.keys):
                 break
-            self._tell(state)
-            now = time.monotonic()
-            spent += self._spent(record, state, now - last)
-            last = now
+            spent += self._spent(record, state, pause)
             if self._wishes.max_cost is not None and spent > self._wishes.max_cost:
                 self._end(f"--max-cost of ${self._wishes.max_cost:g} is spent")
                 break
@@ -196,10 +193,14 @@ class Batches:
         self._finish(record, len(record.keys))
 
     def _new(self, record: Record, todo: dict[str, Work], seen: set[str]) -> Iterator[tuple[str, Outcome]]:
-        for name in self._store.names(f"{prefix(record.job_id)}/results/"):
+        nothing: list[str] = []
+        listing = partial(self._store.names, f"{prefix(record.job_id)}/results/")
+        for name in self._patiently(listing, nothing):
             if name in seen:
                 continue
-            content = self._store.read(name) or b""
+            content = self._patiently(partial(self._store.read, name), None)
+            if content is None:
+                continue
             seen.add(name)
             try:
                 for number, outcome in outcomes(content):
@@ -208,6 +209,19 @@ class Batches:
                         yield key, outcome
             except BackendError as problem:
                 log.warning("%s: %s", name, problem)
+
+    def _patiently(self, call: Callable[[], T], otherwise: T) -> T:
+        """What `call` gives, or `otherwise` after trouble that may pass, unless there is no end to it."""
+        try:
+            found = call()
+        except BackendError as problem:
+            self._failures += 1
+            if self._failures > _FAILURES or not trouble.may_pass(problem):
+                raise
+            log.warning("the batch is looked at again after: %s", problem)
+            return otherwise
+        self._failures = 0
+        return found
 
     def _tell(self, state: State) -> None:
         for line in trouble.notable(state.events, self._told):
