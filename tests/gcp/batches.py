@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
@@ -11,6 +14,8 @@ from cooperbench.eval.backends.batch import Outcome, Wishes, Work
 from cooperbench.eval.backends.gcp import GCPBatchBackend
 from cooperbench.eval.job import Job
 from tests.gcp import clouds
+from tests.loopback.gcp.cloud import Cloud
+from tests.loopback.gcp.vm.options import CommandFailed
 
 
 @dataclass
@@ -40,6 +45,38 @@ def wishes(
     cancel: bool = False,
 ) -> Wishes:
     return Wishes(concurrency, max_cost, {"run": "tested"}, tell, (stop or Event()).is_set, lambda: cancel)
+
+
+WAITS = "mkdir $2; until [ -e /go ]; do sleep 0.05; done; echo $1 >$2/number"
+"""A work that is not done before `released`."""
+
+
+@contextlib.contextmanager
+def released(cloud: Cloud) -> Iterator[None]:
+    """Whatever waits, or comes to wait meanwhile, goes on."""
+    over = threading.Event()
+
+    def release() -> None:
+        while not over.wait(0.05):
+            for container in (each for vm in list(cloud.zone.made) for each in vm.engine.all()):
+                with contextlib.suppress(CommandFailed):  # it is gone
+                    container.inside("touch", "/go")
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait for something that must come."""
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def work(number: int, script: str = "mkdir $2; echo $1 >$2/number", image: str = clouds.IMAGE) -> Work:

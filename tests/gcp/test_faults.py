@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,6 +14,7 @@ from cooperbench.eval.backends.gcp import GCPBatchBackend
 from cooperbench.eval.backends.gcp import sandbox as sandboxes
 from cooperbench.eval.backends.gcp.sandbox import GCPSandbox
 from tests.gcp import clouds
+from tests.gcp.batches import until
 from tests.loopback.gcp.cloud import BUCKET, Cloud
 
 
@@ -79,7 +79,7 @@ def test_a_machine_that_is_gone(
 
     caller = threading.Thread(target=wait)
     caller.start()
-    _until(lambda: any("/in/" in name for name in cloud.store.names(BUCKET)))
+    until(lambda: any("/in/" in name for name in cloud.store.names(BUCKET)))
     end(cloud, job_of(cloud, sandbox))
     caller.join(120)
     assert [type(each) for each in said] == [SandboxLost]
@@ -131,7 +131,7 @@ def test_without_quota_the_wait_is_explained(
     caller = threading.Thread(target=lambda: made.append(backend.create_sandbox(clouds.IMAGE)))
     with caplog.at_level(logging.WARNING):
         caller.start()
-        _until(lambda: "CPUS exceeded" in caplog.text)
+        until(lambda: "CPUS exceeded" in caplog.text)
     assert "ask for more quota" in caplog.text
     cloud.zone.give_quota()
     caller.join(120)
@@ -169,10 +169,3 @@ def test_a_warm_machine_serves_one_sandbox_after_another(cloud: Cloud, backend: 
         sandbox.terminate()
     assert cloud.traffic.count("batch.CreateJob") == 1
     assert [vm.engine.pulls for vm in cloud.zone.made[-1:]] == [[clouds.IMAGE]]
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

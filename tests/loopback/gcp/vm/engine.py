@@ -34,6 +34,8 @@ class Engine:
         self.images: dict[str, str] = {}
         """Name and digest of what was pulled onto this VM."""
         self.pulls: list[str] = []
+        self.made: list[str] = []
+        """Names of all containers there have been."""
         self.logins: list[str] = []
         self.leaks: list[Leak] = []
         self._rules = directory / "iptables"
@@ -64,6 +66,7 @@ class Engine:
         with self._lock:
             if not self._over and container.name not in self._containers:
                 self._containers[container.name] = container
+                self.made.append(container.name)
                 return
         container.sandbox.terminate()
         text = f'Conflict. The container name "/{container.name}" is already in use by another container.'

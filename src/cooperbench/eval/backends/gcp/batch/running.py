@@ -97,6 +97,8 @@ class Batches:
                 self._ledger.clear({})
                 return
             self._send(record)
+        elif not record.submitted:  # noted before it ends, after which it would seem never to have been
+            self._ledger.write(replace(record, submitted=True).to_json())
         self._wishes.tell(f"going on with batch {record.job_id} of {len(record.keys)} judgements")
         yield from self._follow(record, todo)
 
