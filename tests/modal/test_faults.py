@@ -63,6 +63,14 @@ def test_standard_input_arrives_once(sandbox: ModalSandbox, cloud: Cloud, kind: 
     assert done.stdout == content
 
 
+def test_standard_input_that_cannot_be_sent_ends_the_command(sandbox: ModalSandbox, cloud: Cloud) -> None:
+    cloud.go_wrong(Fault("TaskExecStdinWrite", "denied"))
+    with pytest.raises(BackendError, match="sending standard input"):
+        sandbox.run(["sh", "-c", "cat; touch /it-went-on"], stdin=b"x")
+    assert sandbox.exec("sh", "-c", "ls /it-went-on; grep -l . /proc/[0-9]*/cmdline | wc -l").returncode == 0
+    assert sandbox.exec("ls", "/it-went-on").returncode != 0
+
+
 def test_a_token_that_expires_is_fetched_anew() -> None:
     with clouds.cloud(router_seconds=1) as other, clouds.backend(other, network="none") as backend:
         sandbox = backend.create_sandbox(clouds.IMAGE)
@@ -147,6 +155,17 @@ def test_a_creation_is_not_waited_for_for_ever(cloud: Cloud) -> None:
         with pytest.raises(SandboxStartError, match=r"not made a sandbox in 1\.5 s \(start_patience"):
             impatient.create_sandbox(clouds.IMAGE)
     assert cloud.alive == []
+
+
+def test_a_creation_given_up_on_leaves_nothing(cloud: Cloud) -> None:
+    """It was made, and we never heard of it."""
+    with clouds.backend(cloud, network="none", start_patience=1) as impatient:
+        impatient.prepare_image(clouds.IMAGE, None)
+        cloud.go_wrong(Fault("SandboxCreateV2", "lost", ENDLESS))
+        with pytest.raises(SandboxStartError):
+            impatient.create_sandbox(clouds.IMAGE)
+        assert len({box.name for box in cloud.boxes.values()}) >= 1
+        assert cloud.alive == []
 
 
 def test_a_workspace_with_a_rate_limit_gets_what_it_asked_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,26 @@ def test_a_recipe_that_changes_or_is_forgotten_is_run_again(
     assert cloud.desk.counted()["TaskSnapshotFilesystem"] == 2
 
 
+def test_a_recipe_that_changes_under_a_backend(fresh: ModalBackend, recipe: Recipe) -> None:
+    first = fresh.prepare_image(NAME, recipe)
+    (recipe.context / "given").write_text("changed meanwhile")
+    assert fresh.prepare_image(NAME, recipe) != first
+    assert seen(fresh, NAME, "cat /srv/made/given") == "changed meanwhile"
+
+
+def test_recipes_at_once_do_not_wait_for_each_other(cloud: Cloud, recipe: Recipe, tmp_path: Path) -> None:
+    """As many at once as may be built, their base not at hand yet."""
+    (tmp_path / "given").write_text("at once")
+    with (
+        clouds.backend(cloud, network="none", builds=1) as backend,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        names = [f"cooperbench-test/at-once:{number}" for number in range(3)]
+        digests = set(pool.map(lambda name: backend.prepare_image(name, recipe), names))
+        assert len(digests) == 1
+        assert seen(backend, names[2], "cat /srv/made/given") == "at once"
+
+
 def test_a_recipe_that_fails_says_its_last_line(fresh: ModalBackend, cloud: Cloud, recipe: Recipe) -> None:
     (recipe.context / "build.sh").write_text("echo it is broken >&2; exit 4")
     with pytest.raises(SandboxStartError, match=r"build\.sh ended with exit code 4: it is broken$"):
@@ -116,6 +137,8 @@ def test_only_a_pinned_image_has_a_digest(fresh: ModalBackend) -> None:
 def test_wishes_that_cannot_be_granted_ask_for_nothing(fresh: ModalBackend, cloud: Cloud) -> None:
     with pytest.raises(SandboxStartError, match="at most 24 hours"):
         fresh.create(SandboxSpec(clouds.IMAGE, 24 * 3600 + 1))
+    with pytest.raises(SandboxStartError, match="run as root, not as 'nobody'"):
+        fresh.create(SandboxSpec(clouds.IMAGE, user="nobody"))
     with pytest.raises(SandboxStartError, match="network `host` is this machine's own"):
         fresh.create(SandboxSpec(clouds.IMAGE, network="host"))
     assert cloud.desk.counted() == {}

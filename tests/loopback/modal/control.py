@@ -135,6 +135,11 @@ class Control(api_grpc.ModalClientBase):
         raise GRPCError(Status.NOT_FOUND, f"Sandbox with name '{asked.sandbox_name}' not found")
 
     @unary
+    async def SandboxGetFromName(self, asked: Any) -> Any:
+        """The client looks among sandboxes of the earlier kind too [client]; there are none."""
+        raise GRPCError(Status.NOT_FOUND, f"Sandbox with name '{asked.sandbox_name}' not found")
+
+    @unary
     async def SandboxWaitV2(self, asked: Any) -> Any:
         box = self.cloud.box(asked.sandbox_id)
         await self.cloud.wait(box, asked.timeout)

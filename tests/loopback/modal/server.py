@@ -156,7 +156,7 @@ class Cloud:
         if seconds > _LONGEST_LIFETIME:
             raise GRPCError(Status.INVALID_ARGUMENT, "timeout must be at most 24 hours")
         spec = SandboxSpec(
-            image.local, seconds + 60, definition.workdir or image.workdir, _network(definition)
+            image.local, seconds + 60, definition.workdir or image.workdir, _network(definition), user="root"
         )
         try:
             sandbox = await asyncio.to_thread(self._local.create, spec)

@@ -127,10 +127,9 @@ class _Conversation:
         streams = (self._process.stdout, self._out), (self._process.stderr, self._err)
         readers = [self._task(self._listen(*each)) for each in streams]
         ended = self._task(self._process.wait.aio())
-        if self._command.stdin is not None:
-            self._task(self._feed(self._command.stdin, ended))
+        feeder = self._task(self._feed(self._command.stdin, ended))
         try:
-            timed_out = await self._until(ended)
+            timed_out = await self._until(ended, feeder)
             if not timed_out:
                 await self._look_at(ended)
             await self._hear_out(readers)
@@ -151,8 +150,10 @@ class _Conversation:
             kept.add(chunk)
             self._heard = time.monotonic()
 
-    async def _feed(self, content: bytes, ended: asyncio.Task[Any]) -> None:
-        """Send standard input; a command that does not want all of it is none of our business."""
+    async def _feed(self, content: bytes | None, ended: asyncio.Task[Any]) -> None:
+        """Send standard input, if any; a command that does not want all of it is none of our business."""
+        if content is None:
+            return
         stdin = self._process.stdin
         with contextlib.suppress(Gone), complaints("sending standard input"):
             for start in range(0, len(content), _PIECE):
@@ -163,19 +164,24 @@ class _Conversation:
             stdin.write_eof()
             await stdin.drain.aio()
 
-    async def _until(self, ended: asyncio.Task[Any]) -> bool:
+    async def _until(self, ended: asyncio.Task[Any], feeder: asyncio.Task[Any]) -> bool:
         """Wait for the end of the command; whether it had to be ended.
 
         Raises:
-            SandboxLost: the sandbox ended first.
+            SandboxLost: the sandbox ended first. BackendError: its input could not be sent; it was ended.
         """
         limit = math.inf if self._command.timeout is None else self._began + self._command.timeout
         over = self._task(self._sandbox.over.wait())
+        pulse = self._began + _PULSE
         while True:
-            until = min(limit, self._sandbox.deadline, time.monotonic() + _PULSE)
+            until = min(limit, self._sandbox.deadline, pulse)
+            awaited = {ended, over} if feeder.done() else {ended, over, feeder}
             await asyncio.wait(
-                {ended, over}, timeout=max(0.0, until - time.monotonic()), return_when=asyncio.FIRST_COMPLETED
+                awaited, timeout=max(0.0, until - time.monotonic()), return_when=asyncio.FIRST_COMPLETED
             )
+            if feeder.done() and feeder.exception() is not None:
+                await self._kill(ended)
+                feeder.result()
             if ended.done():
                 return False
             self._sandbox.raise_if_over()
@@ -185,7 +191,9 @@ class _Conversation:
             if now >= limit:
                 await self._kill(ended)
                 return True
-            await self._sandbox.raise_if_lost()
+            if now >= pulse:
+                await self._sandbox.raise_if_lost()
+                pulse = now + _PULSE
 
     async def _look_at(self, ended: asyncio.Task[Any]) -> None:
         """Make sure that the end of the command was its own."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import math
 import re
 import secrets
@@ -15,15 +17,19 @@ from cooperbench.errors import BackendError, SandboxStartError
 from cooperbench.eval.backends import owner
 from cooperbench.eval.backends.base import Listener, SandboxSpec
 from cooperbench.eval.backends.modal.config import LONGEST, Settings
-from cooperbench.eval.backends.modal.connection import Connection, Throttled, Unsure, complaints
+from cooperbench.eval.backends.modal.connection import Connection, Gone, Throttled, Unsure, complaints
 from cooperbench.eval.backends.modal.limiter import Limiter
 from cooperbench.eval.backends.modal.sandbox import ModalSandbox
+
+log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 """Seconds before a creation that was refused or got lost is tried again, and at most."""
 _WORTH_TELLING = 5.0
 _TELL_EVERY = 15.0
 """Seconds a wait must be to be told, and between two such lines of one process."""
+_UNDOING = 30.0
+"""Seconds the end of a sandbox that may not exist may take."""
 
 
 class Maker:
@@ -44,17 +50,20 @@ class Maker:
         Raises:
             SandboxStartError: Modal would not, or has not for longer than `start_patience`.
         """
-        settings = self._connection.settings
-        wishes = asked(spec, settings)
-        until = time.monotonic() + settings.start_patience
+        wishes = asked(spec, self._connection.settings)
         with self._places:  # Modal stalls when too many are starting at the same time
             self._limiter.take(self._turn)
             try:
-                handle = self._connection.call(self._create(wishes, image, until))
+                handle = self._connection.call(self._create(wishes, image))
             except SandboxStartError:
+                self._undo(wishes["name"])
                 raise
             except BackendError as problem:
+                self._undo(wishes["name"])
                 raise SandboxStartError(str(problem)) from problem
+            except BaseException:  # Ctrl-C: it may be there all the same
+                self._undo(wishes["name"])
+                raise
         sandbox = ModalSandbox(self._connection, spec, handle, self._buried)
         with self._lock:
             self._living.add(sandbox)
@@ -83,8 +92,21 @@ class Maker:
             self._told = time.monotonic()
         self._tell("sandboxes on Modal", how_far)
 
-    async def _create(self, wishes: Mapping[str, Any], image: Any, until: float) -> Any:
+    def _undo(self, name: str) -> None:
+        """End what we have not heard of: a creation that failed for us may have happened."""
+        try:
+            self._connection.call(self._end(name), _UNDOING)
+        except (BackendError, TimeoutError) as problem:
+            log.warning("sandbox %s, if it was made, is left to its lifetime: %s", name, problem)
+
+    async def _end(self, name: str) -> None:
+        with contextlib.suppress(Gone), complaints(f"ending sandbox {name}"):
+            handle = await self._named(name)
+            await handle.terminate.aio()
+
+    async def _create(self, wishes: Mapping[str, Any], image: Any) -> Any:
         """The library's object for the new sandbox, asked for until it is there."""
+        until = time.monotonic() + self._connection.settings.start_patience
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -126,12 +148,16 @@ class Maker:
                     "sleep", life, app=app, client=client, image=image, **wishes
                 )
             except sdk.exception.AlreadyExistsError:
-                return await sdk.Sandbox.from_name.aio(
-                    connection.settings.app_name,
-                    wishes["name"],
-                    environment_name=connection.settings.environment or None,
-                    client=client,
-                )
+                return await self._named(wishes["name"])
+
+    async def _named(self, name: str) -> Any:
+        connection = self._connection
+        return await connection.sdk.Sandbox.from_name.aio(
+            connection.settings.app_name,
+            name,
+            environment_name=connection.settings.environment or None,
+            client=connection.client,
+        )
 
 
 def asked(spec: SandboxSpec, settings: Settings) -> dict[str, Any]:
@@ -144,6 +170,8 @@ def asked(spec: SandboxSpec, settings: Settings) -> dict[str, Any]:
         raise SandboxStartError(
             f"a sandbox of Modal's lives at most {LONGEST // 3600} hours, not {spec.timeout:g} s: ask for less"
         )
+    if spec.user not in ("", "root", "0"):
+        raise SandboxStartError(f"commands on Modal run as root, not as {spec.user!r}")
     tags = {**spec.labels, **owner.labels(spec.timeout)}
     return {
         "name": f"cooperbench-{secrets.token_hex(12)}",

@@ -21,35 +21,37 @@ class Images:
         self._connection = connection
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
-        self._ready: dict[str, Any] = {}
-        self._building = threading.BoundedSemaphore(connection.settings.builds)
+        self._ready: dict[str, tuple[str, Any]] = {}
+        """Image → what it was made of, and the library's object for it."""
+        self.building = threading.BoundedSemaphore(connection.settings.builds)
+        """Held by whoever builds one, while nothing else has to be made ready for it."""
 
-    def ready(self, image: str, make: Callable[[], Any] | None = None) -> Any:
-        """The library's object for an image, hydrated.
-
-        Args:
-            make: how it comes to be; None: pulled from its registry, its entrypoint cleared.
+    def ready(self, image: str) -> Any:
+        """The library's object for an image, hydrated: pulled from its registry unless it is at hand.
 
         Raises:
-            SandboxStartError: it cannot be made ready.
+            SandboxStartError: it cannot be had.
         """
         with self._lock:
             found = self._ready.get(image)
+        return found[1] if found is not None else self.made(image, "", lambda: self._pulled(image))
+
+    def made(self, image: str, key: str, make: Callable[[], Any]) -> Any:
+        """The same for an image that `make` makes, unless it was made of the very same `key`."""
+        with self._lock:
             lock = self._locks.setdefault(image, threading.Lock())
-        if found is not None:
-            return found
         with lock:
-            if image not in self._ready:
+            if image not in self._ready or self._ready[image][0] != key:
                 begun = time.monotonic()
-                with self._building:
-                    self._ready[image] = make() if make is not None else self._pulled(image)
+                self._ready[image] = key, make()
                 log.info("image %s made ready on Modal in %.0f s", image, time.monotonic() - begun)
-            return self._ready[image]
+            return self._ready[image][1]
 
     def _pulled(self, image: str) -> Any:
         settings = self._connection.settings
         try:
-            return self._connection.call(self._pull(image), settings.build_patience)
+            with self.building:
+                return self._connection.call(self._pull(image), settings.build_patience)
         except TimeoutError as problem:
             raise SandboxStartError(
                 f"image {image} was not ready on Modal after {settings.build_patience:g} s "

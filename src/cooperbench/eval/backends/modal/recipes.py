@@ -12,7 +12,7 @@ from typing import Any
 
 from cooperbench import atomic
 from cooperbench.errors import BackendError, SandboxStartError
-from cooperbench.eval.backends import building
+from cooperbench.eval.backends import building, shell
 from cooperbench.eval.backends.base import Recipe, SandboxSpec
 from cooperbench.eval.backends.modal.connection import Connection, Gone, complaints
 from cooperbench.eval.backends.modal.creating import Maker
@@ -45,8 +45,10 @@ class Recipes:
         """
         building.need_script(image, recipe)
         base = self._base(image, recipe)
+        if base == image:
+            raise SandboxStartError(f"image {image}: its recipe is made on itself")
         key = building.key(base, recipe)
-        self._images.ready(image, lambda: self._remembered(key) or self._built(image, base, recipe, key))
+        self._images.made(image, key, lambda: self._remembered(key) or self._built(image, base, recipe, key))
         return f"sha256:{key}"
 
     def _base(self, image: str, recipe: Recipe) -> str:
@@ -78,23 +80,31 @@ class Recipes:
 
     def _built(self, image: str, base: str, recipe: Recipe, key: str) -> Any:
         log.info("building image %s with %s on %s, on Modal", image, recipe.script, base)
+        ready = self._images.ready(base)
         spec = SandboxSpec(base, _SECONDS + 2 * _SNAPSHOT, _CONTEXT, recipe.network, {"image": image})
-        sandbox = self._maker.make(spec, self._images.ready(base))
-        try:
-            sandbox.put_archive(_CONTEXT, building.archive(recipe))
-            done = sandbox.run(["sh", "-eu", f"{_CONTEXT}/{recipe.script}"], timeout=_SECONDS)
-            building.complain(image, recipe, done)
-            # What lies there is the recipe's own, and a way to more than an agent should know.
-            sandbox.run(["sh", "-c", "cd / && rm -rf /build /tmp/* /tmp/.[!.]*"], cwd="/")
-            made = self._connection.call(self._snapshot(sandbox))
-        except SandboxStartError:
-            raise
-        except BackendError as problem:
-            raise SandboxStartError(f"image {image}: building it on Modal failed: {problem}") from problem
-        finally:
-            sandbox.terminate()
+        with self._images.building:
+            sandbox = self._maker.make(spec, ready)
+            try:
+                made = self._run(sandbox, image, recipe)
+            except SandboxStartError:
+                raise
+            except BackendError as problem:
+                raise SandboxStartError(f"image {image}: building it on Modal failed: {problem}") from problem
+            finally:
+                shell.terminate(sandbox)
         atomic.write_json(self._place(key), {"image": made.object_id})
         return made
+
+    def _run(self, sandbox: ModalSandbox, image: str, recipe: Recipe) -> Any:
+        """Run the recipe's script, and take the snapshot."""
+        sandbox.put_archive(_CONTEXT, building.archive(recipe))
+        done = sandbox.run(["sh", "-eu", f"{_CONTEXT}/{recipe.script}"], timeout=_SECONDS)
+        building.complain(image, recipe, done)
+        # What lies there is the recipe's own, and a way to more than an agent should know.
+        gone = sandbox.run(["sh", "-c", "rm -rf /build /tmp/* /tmp/.[!.]* /tmp/..?*"], cwd="/")
+        if gone.returncode != 0:
+            raise SandboxStartError(f"image {image}: /build cannot be removed: {gone.stderr_read().strip()}")
+        return self._connection.call(self._snapshot(sandbox))
 
     async def _snapshot(self, sandbox: ModalSandbox) -> Any:
         with complaints("taking a snapshot"):
