@@ -74,6 +74,47 @@ def test_time_limits_side_by_side(sandbox: ModalSandbox) -> None:
     assert found == [(True, 124), (False, 7), (True, 124)]
 
 
+HIDE = """
+import os, sys
+if os.fork(): sys.exit()
+os.setsid()
+if os.fork(): sys.exit()
+os.execve("/bin/sh", ["sleep", "-c", "while :; do date >>/still-here; sleep 0.2; done"], {"PATH": os.environ["PATH"]})
+"""
+
+
+def test_who_hides_from_the_tag_dies_with_a_command_that_is_alone(sandbox: ModalSandbox) -> None:
+    """No tag in its environment, no parent, no session: as code under judgement may do to change what it left."""
+    script = 'python3 -c "$0"; sleep 600'
+    done = sandbox.run(["sh", "-c", script, HIDE], timeout=2)
+    assert done.timed_out
+    assert (
+        sandbox.exec(
+            "sh", "-c", "test -s /still-here; rm /still-here; sleep 1; test ! -e /still-here"
+        ).returncode
+        == 0
+    )
+    assert sandbox.exec("echo", "alive").stdout == b"alive\n"
+
+
+def test_who_looks_like_the_main_command_dies_too(sandbox: ModalSandbox) -> None:
+    life = sandbox.main[1]
+    script = f"(setsid env -i /bin/sleep {life} &); (setsid env -i sh -c 'exec sleep {life}' &); sleep 600"
+    assert sandbox.run(["sh", "-c", script], timeout=1).timed_out
+    count = "n=0; for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$f | grep -q ^sleep && n=$((n + 1)); done; echo $n"
+    assert sandbox.exec("sh", "-c", count).stdout == b"1\n", "the main command alone"
+
+
+def test_another_command_is_spared_with_what_it_started(sandbox: ModalSandbox) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as pool:
+        other = pool.submit(sandbox.run, ["sh", "-c", "setsid sleep 3 & wait; echo spared"], timeout=100)
+        sandbox.exec("sh", "-c", "until grep -q . /proc/[0-9]*/cmdline; do :; done")
+        assert sandbox.run(["sleep", "600"], timeout=1).timed_out
+        assert other.result().stdout == b"spared\n"
+
+
 def _in_a_fork(backend: ModalBackend, answer: Any) -> None:
     try:
         backend.create_sandbox(clouds.IMAGE)

@@ -62,11 +62,16 @@ async def carry_out(sandbox: ModalSandbox, command: Command) -> Completed:
         argv = [*_beginning(sandbox, command), "sh", await _as_file(sandbox, command.argv)]
     tag = f"COOPERBENCH_EXEC_{secrets.token_hex(8)}"
     limit = None if command.timeout is None else math.ceil(command.timeout) + _BACKSTOP
-    async with sandbox.mortal("starting a command"):
-        process = await sandbox.handle.exec.aio(
-            *argv, env={**command.env, tag: "1"}, timeout=limit, text=False
-        )
-    return await _Conversation(sandbox, process, command, tag).hold()
+    async with sandbox.counting:
+        sandbox.running += 1
+    try:
+        async with sandbox.mortal("starting a command"):
+            process = await sandbox.handle.exec.aio(
+                *argv, env={**command.env, tag: "1"}, timeout=limit, text=False
+            )
+        return await _Conversation(sandbox, process, command, tag).hold()
+    finally:
+        sandbox.running -= 1
 
 
 def _refuse_nonsense(command: Command) -> None:
@@ -206,9 +211,11 @@ class _Conversation:
         """End the command with everything it started; a sandbox in which that cannot be done is of no more use."""
         quiet = self._sandbox.sdk.stream_type.StreamType.DEVNULL
         program = script("hunt.sh") + script("modal/kill.sh")
-        async with self._sandbox.mortal("ending a command"):
+        # While it is counted, and killed, no other command begins.
+        async with self._sandbox.counting, self._sandbox.mortal("ending a command"):
+            main = self._sandbox.main if self._sandbox.running == 1 else []
             killer = await self._sandbox.handle.exec.aio(
-                "sh", "-c", program, "kill", self._tag, stdout=quiet, stderr=quiet, timeout=_BACKSTOP
+                "sh", "-c", program, "kill", self._tag, *main, stdout=quiet, stderr=quiet, timeout=_BACKSTOP
             )
             await killer.wait.aio()
         await asyncio.wait({ended}, timeout=_DEATH)

@@ -19,7 +19,7 @@ from cooperbench.eval.backends.base import Listener, SandboxSpec
 from cooperbench.eval.backends.modal.config import LONGEST, Settings
 from cooperbench.eval.backends.modal.connection import Connection, Gone, Throttled, Unsure, complaints
 from cooperbench.eval.backends.modal.limiter import Limiter
-from cooperbench.eval.backends.modal.sandbox import ModalSandbox
+from cooperbench.eval.backends.modal.sandbox import ModalSandbox, main
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Maker:
         with self._places:  # Modal stalls when too many are starting at the same time
             self._limiter.take(self._turn)
             try:
-                handle = self._connection.call(self._create(wishes, image))
+                handle = self._connection.call(self._create(main(spec), wishes, image))
             except SandboxStartError:
                 self._undo(wishes["name"])
                 raise
@@ -104,13 +104,13 @@ class Maker:
             handle = await self._named(name)
             await handle.terminate.aio()
 
-    async def _create(self, wishes: Mapping[str, Any], image: Any) -> Any:
+    async def _create(self, command: list[str], wishes: Mapping[str, Any], image: Any) -> Any:
         """The library's object for the new sandbox, asked for until it is there."""
         until = time.monotonic() + self._connection.settings.start_patience
         pause = _FIRST_PAUSE
         while True:
             try:
-                return await self._within(self._attempt(wishes, image), until)
+                return await self._within(self._attempt(command, wishes, image), until)
             except (Throttled, Unsure) as problem:
                 if time.monotonic() + pause > until:
                     raise
@@ -137,16 +137,13 @@ class Maker:
         finally:
             task.cancel()
 
-    async def _attempt(self, wishes: Mapping[str, Any], image: Any) -> Any:
+    async def _attempt(self, command: list[str], wishes: Mapping[str, Any], image: Any) -> Any:
         """Create it; one of its name is the one whose making we did not hear of."""
         connection = self._connection
         sdk, client, app = connection.sdk, connection.client, connection.app
-        life = str(wishes["timeout"] + 3600)
         with complaints("creating a sandbox on Modal"):
             try:
-                return await sdk.Sandbox.create.aio(
-                    "sleep", life, app=app, client=client, image=image, **wishes
-                )
+                return await sdk.Sandbox.create.aio(*command, app=app, client=client, image=image, **wishes)
             except sdk.exception.AlreadyExistsError:
                 return await self._named(wishes["name"])
 

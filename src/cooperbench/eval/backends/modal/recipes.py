@@ -14,6 +14,7 @@ from cooperbench import atomic
 from cooperbench.errors import BackendError, SandboxStartError
 from cooperbench.eval.backends import building, shell
 from cooperbench.eval.backends.base import Recipe, SandboxSpec
+from cooperbench.eval.backends.doubt import short
 from cooperbench.eval.backends.modal.connection import Connection, Gone, complaints
 from cooperbench.eval.backends.modal.creating import Maker
 from cooperbench.eval.backends.modal.images import Images
@@ -103,7 +104,7 @@ class Recipes:
         # What lies there is the recipe's own, and a way to more than an agent should know.
         gone = sandbox.run(["sh", "-c", "rm -rf /build /tmp/* /tmp/.[!.]* /tmp/..?*"], cwd="/")
         if gone.returncode != 0:
-            raise SandboxStartError(f"image {image}: /build cannot be removed: {gone.stderr_read().strip()}")
+            raise SandboxStartError(f"image {image}: /build cannot be removed: {short(gone.stderr_read())}")
         return self._connection.call(self._snapshot(sandbox))
 
     async def _snapshot(self, sandbox: ModalSandbox) -> Any:

@@ -14,6 +14,7 @@ from cooperbench.errors import BackendError, SandboxLost, SandboxTimeout
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.archive import decompress
 from cooperbench.eval.backends.base import Completed, SandboxSpec
+from cooperbench.eval.backends.doubt import short
 from cooperbench.eval.backends.modal import commands
 from cooperbench.eval.backends.modal.config import Settings
 from cooperbench.eval.backends.modal.connection import Connection, Gone, complaints
@@ -25,6 +26,11 @@ _TIMED_OUT = 124
 _ATTEMPTS, _PAUSE = 5, 0.5
 """Times an end is asked for, each time with the library's own four; seconds before the second, then twice that."""
 _UNPACK = 'mkdir -p -- "$1" && cd -- "$1" && exec tar -xpof -'
+
+
+def main(spec: SandboxSpec) -> list[str]:
+    """What keeps a sandbox alive, for longer than it lives."""
+    return ["sleep", str(math.ceil(spec.timeout) + 3600)]
 
 
 class ModalSandbox:
@@ -40,6 +46,9 @@ class ModalSandbox:
         self.over = asyncio.Event()
         """Set, on the connection's loop, when it is known to be over."""
         self._connection = connection
+        self.counting = asyncio.Lock()
+        self.running = 0
+        """Commands under way or about to begin; on the connection's loop, and raised only with `counting` held."""
         self.orphaned = False
         """Its end has been asked for in vain."""
         self._buried = buried
@@ -50,6 +59,11 @@ class ModalSandbox:
     def id(self) -> str:
         """As Modal names it."""
         return str(self.handle.object_id)
+
+    @property
+    def main(self) -> list[str]:
+        """The command that it lives by."""
+        return main(self.spec)
 
     @property
     def settings(self) -> Settings:
@@ -84,7 +98,7 @@ class ModalSandbox:
         """See `base.ArchiveSandbox`: one command, its standard input the archive."""
         done = self.run(["sh", "-c", _UNPACK, "sh", directory], stdin=archive)
         if done.returncode != 0:
-            raise BackendError(f"putting files under {directory} failed: {done.stderr_read().strip()[-300:]}")
+            raise BackendError(f"putting files under {directory} failed: {short(done.stderr_read())}")
 
     def get_archive(self, directory: str, limit: int) -> bytes:
         """See `base.ArchiveSandbox`: one command for each few MiB, compressed."""
