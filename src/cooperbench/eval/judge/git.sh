@@ -32,7 +32,12 @@ open_repository() {
 
 make_git_directory() {
     G=$home/git
-    mkdir -p "$G/objects/info" "$G/refs/heads" "$G/info" "$facts" || fail 94 "the judge cannot write to $home"
+    set -- "$G/objects/info" "$G/refs/heads" "$G/info" "$home/restore"
+    if [ "$tests" -gt 0 ]; then # what the image has there is in the way
+        [ ! -e /patches ] || rm -rf /patches
+        set -- "$@" /patches
+    fi
+    mkdir -p "$@" || fail 94 "the judge cannot write to $home and /patches"
     printf 'ref: refs/heads/none\n' >"$G/HEAD"
     printf '%s/objects\n' "$common" >"$G/objects/info/alternates"
     format=0
@@ -40,7 +45,8 @@ make_git_directory() {
     [ "${#base}" -ne 64 ] || format=1 extensions='[extensions]
 objectFormat = sha256'
     printf '%s\n' '[core]' "repositoryformatversion = $format" 'bare = true' 'hooksPath = /dev/null' \
-        'autocrlf = false' 'fsync = none' '[gc]' 'auto = 0' '[merge]' 'renames = true' "$extensions" >"$G/config"
+        'autocrlf = false' 'fsync = none' '[gc]' 'auto = 0' '[merge]' 'renames = true' '[fastimport]' \
+        'unpackLimit = 1' "$extensions" >"$G/config"
     attributes '!merge'
 }
 

@@ -5,26 +5,31 @@ apply() { # NUMBER → $tree, $status: applied, empty or failed
     status=empty
     [ -s "$home/in/patch.$1" ] || return 0
     status=failed
+    index=$G/index.$1
+    if [ "$1" -eq "$patches" ]; then
+        index=$G/index.base # nobody needs it after the last one, and a patch that fails leaves it as it is
+    else
+        cp "$G/index.base" "$index" || fail 94 "the judge cannot write to $home"
+    fi
     apply_to_index "$1" || apply_to_index "$1" --3way || return 0
-    GIT_INDEX_FILE=$G/index.$1 ours write-tree >"$home/id" && read -r tree <"$home/id" && status=applied
+    GIT_INDEX_FILE=$index ours write-tree >"$home/id" && read -r tree <"$home/id" && status=applied
 }
 
 apply_to_index() { # NUMBER [--3way]
-    cp "$G/index.base" "$G/index.$1" || fail 94 "the judge cannot write to $home"
     number=$1
     shift
-    GIT_INDEX_FILE=$G/index.$number ours apply --cached --whitespace=nowarn "$@" "$home/in/patch.$number" \
+    GIT_INDEX_FILE=$index ours apply --cached --whitespace=nowarn "$@" "$home/in/patch.$number" \
         >>"$home/apply.$number" 2>&1
 }
 
 apply_all() {
     applied=yes
     all_empty=yes
-    index=0
-    while [ "$index" -lt "$patches" ]; do
-        index=$((index + 1))
-        apply "$index"
-        eval "tree_$index=\$tree status_$index=\$status"
+    agent=0
+    while [ "$agent" -lt "$patches" ]; do
+        agent=$((agent + 1))
+        apply "$agent"
+        eval "tree_$agent=\$tree status_$agent=\$status"
         [ "$status" != failed ] || applied=no
         [ "$status" = empty ] || all_empty=no
     done

@@ -3,16 +3,13 @@
 # What git does not track at the start belongs to the image (build products, environments) and stays.
 remember_image() {
     in_repository ls-files --others --directory >"$home/untracked" || fail 93 "git ls-files failed in $repository"
-    [ ! -f "$git_directory/config" ] || cp "$git_directory/config" "$home/config"
     [ ! -f "$git_directory/info/attributes" ] || cp "$git_directory/info/attributes" "$home/attributes"
-    [ ! -e /patches ] || rm -rf /patches
-    mkdir /patches || fail 94 'the judge cannot write to /patches'
     : >"$home/none.log"
-    seal "$home/none.log"
-    sealed=$sum
+    sealed=
     ran=
     order=0
     attributed=no
+    looked=
 }
 
 # The work tree as the image had it: tracked files at the base, nothing that was added since. And nothing where PATCH
@@ -20,17 +17,16 @@ remember_image() {
 restore_tree() { # TREE PATCH
     [ ! -e "$git_directory/index.lock" ] || rm -f "$git_directory/index.lock"
     if [ "$order" -gt 1 ]; then
-        [ ! -f "$home/config" ] || cp "$home/config" "$git_directory/config"
-        # With its date, by which git knows what may have changed unseen. An index of a run's making may tell git to
-        # look away from a file.
-        cp -p "$home/index" "$git_directory/index"
+        # The index may tell git to look away from a file. Its date says what may have changed unseen.
+        cp -p "$home"/restore/* "$git_directory"
         if [ -e "$git_directory/info/attributes" ] || [ -f "$home/attributes" ]; then
             attributed=yes
         fi
     fi
     # Attributes that a run or a patch brings must not call up a filter of the image's, neither from the index in which
     # its files are about to be nor from the work tree in which an earlier patch's still are.
-    [ "$attributed" = yes ] || ! grep -q gitattributes "$2" || attributed=yes
+    [ "$attributed" = yes ] || [ "$looked" = "$2$1" ] || ! grep -q gitattributes "$2" || attributed=yes
+    looked=$2$1
     if [ "$attributed" = yes ]; then
         [ -d "$git_directory/info" ] || mkdir "$git_directory/info"
         cp "$G/info/attributes" "$git_directory/info/attributes"
@@ -42,7 +38,11 @@ restore_tree() { # TREE PATCH
     in_repository reset -q --hard "$base" >/dev/null 2>&1 || return 1
     [ "$attributed" = no ] || restore_attributes
     if [ "$order" -eq 1 ]; then
-        cp -p "$git_directory/index" "$home/index"
+        set -- "$git_directory/index"
+        [ ! -f "$git_directory/config" ] || set -- "$@" "$git_directory/config"
+        cp -p "$@" "$home/restore" || return 1
+        seal "$home/none.log"
+        sealed=$sum
         return
     fi
     set --
@@ -63,7 +63,7 @@ restore_attributes() {
 # → $sum: hashes of what code under test must not change; $hash: that of a log. Of git itself only the age counts:
 # code that replaces git has replaced the hash as well, and is for the static scan to find.
 seal() { # LOG
-    sum=$(judge_git hash-object --no-filters "$runner" "$home"/in/* "$home/merged.patch" "$1" 2>&1)
+    sum=$(judge_git hash-object --no-filters "$runner" "$home"/in/* "$home"/restore/* "$home/merged.patch" "$1" 2>&1)
     hash=${sum##*[!0-9a-f]}
     sum=${sum%"$hash"}
     # shellcheck disable=SC3013  # -nt is in dash, busybox, bash and ksh
