@@ -16,6 +16,11 @@ _GROWTH = 1.25
 _LOOK_EVERY = 3.0
 """Seconds between looks at whether the other side is still there."""
 
+_KNOCK_EVERY = 20.0
+"""Seconds of waiting after which the other side is asked for a sign of life."""
+_SILENCE = 60.0
+"""Seconds it may take to give one, on a machine that is busy with what we wait for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -45,6 +50,10 @@ class Mailbox:
         self._box = box
         self._lock = threading.Lock()
         self._sent = 0
+        self._pulse = threading.Lock()
+        self._heard = time.monotonic()
+        self._knocked: tuple[int, float] | None = None
+        """A request for a sign of life, and since when it waits."""
 
     def send(self, request: bytes, content: bytes | None = None) -> int:
         """Ask for something, with bytes of any length beside it; returns the request's number.
@@ -107,6 +116,23 @@ class Mailbox:
                 looked = time.monotonic()
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
         return content
+
+    def is_silent(self) -> bool:
+        """Whether the other side has given no sign of life for long; one is asked for now and then.
+
+        The service learns late of a machine that just stopped.
+        """
+        with self._pulse:
+            now = time.monotonic()
+            if self._knocked is None:
+                if now - self._heard > _KNOCK_EVERY:
+                    self._knocked = self.send(fragment("do_nothing")), now
+                return False
+            number, since = self._knocked
+            if self._store.read(f"{self._box}/out/{number}") is None:
+                return now - since > _SILENCE
+            self._heard, self._knocked = now, None
+            return False
 
     def farewell(self) -> str | None:
         """Why the sandbox is over, in the agent's words; None while it is not."""

@@ -185,12 +185,16 @@ class GCPSandbox:
             )
         state = self._slots.look(self.slot)
         if state.over:
-            with self._lock:
-                gone, self._closed = self._closed, True
-            if not gone:
-                self._slots.lose(self.slot)
-            why = trouble.last_words(state.events, state.name)
-            raise self._lose(SandboxLost(f"the sandbox's machine is gone: {why}"))
+            raise self._lose_machine(trouble.last_words(state.events, state.name))
+        if self._mailbox.is_silent():
+            raise self._lose_machine("it has stopped answering")
+
+    def _lose_machine(self, why: str) -> SandboxLost:
+        with self._lock:
+            known, self._closed = self._closed, True
+        if not known:
+            self._slots.lose(self.slot)
+        return self._lose(SandboxLost(f"the sandbox's machine is gone: {why}"))
 
     def _raise_if_over(self) -> None:
         if self._end is None and time.monotonic() > self._until:

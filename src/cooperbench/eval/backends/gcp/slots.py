@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 from cooperbench.errors import BackendError, SandboxStartError
 from cooperbench.eval.backends.gcp import owner
@@ -76,6 +77,8 @@ class Slots:
         self._settings = settings
         self._changed = threading.Condition()
         self._machines: list[_Machine] = []
+        self._ending: dict[str, Any] = {}
+        """Jobs that are being deleted, and what to wait for; their objects are still there."""
 
     def take(self, seconds: float) -> Slot:
         """A slot that will be there for so long, on a machine that is there or is asked for now.
@@ -171,7 +174,9 @@ class Slots:
         with contextlib.suppress(BackendError):  # it ends by itself when it idles
             if last or self.look(slot).name == "GONE":
                 self._forget(slot.machine)
-                self._jobs.delete(slot.job_id)
+                operation = self._jobs.delete(slot.job_id)
+                with self._changed:
+                    self._ending[slot.job_id] = operation
 
     def _forget(self, made: _Machine) -> None:
         with self._changed:
@@ -192,17 +197,17 @@ class Slots:
         """End every machine and remove what went through the bucket."""
         with self._changed:
             machines, self._machines = self._machines, []
-        ending = []
+            ending, self._ending = self._ending, {}
         for each in machines:
             try:
-                ending.append(self._jobs.delete(each.job_id))
+                ending[each.job_id] = self._jobs.delete(each.job_id)
             except BackendError as problem:
                 log.warning(
                     "a machine was not ended; `cooperbench clean --backend gcp` tries again: %s", problem
                 )
-        self._jobs.await_end(ending)
-        for each in machines:
+        self._jobs.await_end(ending.values())
+        for job_id in ending:
             try:
-                self._store.remove(f"{prefix(each.job_id)}/")
+                self._store.remove(f"{prefix(job_id)}/")
             except BackendError as problem:
                 log.warning("objects were left in the bucket: %s", problem)

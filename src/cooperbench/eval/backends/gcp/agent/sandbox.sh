@@ -112,6 +112,10 @@ perform() { # what in/$turn says, and its answer
     rm -f "$mine".* "$w/in.$turn"
 }
 
+do_nothing() {
+    :
+}
+
 do_run() { # BYTES ARGUMENT...
     in_box "$mine" "$@"
 }

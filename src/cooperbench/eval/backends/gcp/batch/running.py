@@ -174,7 +174,8 @@ class Batches:
         while True:
             before = len(seen)
             yield from self._new(record, todo, seen)
-            if len(seen) == before:  # what gives outcomes need not be asked whether it lives
+            # What gives outcomes need not be asked whether it lives; what it costs must be known where that is bounded.
+            if len(seen) == before or state.name != "RUNNING" or self._wishes.max_cost is not None:
                 state = self._patiently(partial(self._jobs.look, record.job_id), state)
                 self._tell(state)
             if state.over:
