@@ -1,6 +1,5 @@
 #!/bin/sh
-# coop: work together with the other agents of this trial. Text is data here: it goes into a file, never through a
-# shell.
+# coop: work together with the other agents of this trial. Text is data: it goes into a file, never through a shell.
 #
 # A call writes one request file and waits for the answer. The harness fetches the one and leaves the other
 # (relay.sh); that is why no network is needed. Both directions have a named pipe as a doorbell, so nobody polls:

@@ -16,10 +16,14 @@ limit=180000 # bytes of a request file that are looked at
 most=64      # requests that are taken at once
 umask 0
 
+# Whether a request has no answer yet: when it has, its link is gone. Another call may be moving it there and back.
+open() { # ID
+    [ -L "$spool/taken/$1" ] || [ -L "$spool/ready/$1" ] || [ -L "$spool/taken/$1" ]
+}
+
 answer() { # ID ANSWER
     work=$spool/work/$1
-    # No link: an earlier call that looked failed to the harness has left the answer.
-    if [ -L "$spool/taken/$1" ]; then
+    if open "$1"; then # else an earlier call that looked failed to the harness has left the answer
         pid=
         if [ -f "$work/pid" ]; then read -r pid <"$work/pid"; fi
         if ! kill -0 "$pid" 2>/dev/null; then
@@ -43,7 +47,7 @@ forget() { # [ID ANSWER]...
     while [ "$count" -gt 0 ]; do
         id=$1
         shift 2
-        set -- "$@" "$spool/taken/$id"
+        set -- "$@" "$spool/taken/$id" "$spool/ready/$id"
         count=$((count - 1))
     done
     rm -f "$@"

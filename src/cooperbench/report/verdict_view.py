@@ -54,10 +54,15 @@ def trial(
 
 def _circumstances(result: Mapping[str, Any], verdict: Mapping[str, Any]) -> Iterator[Text]:
     image = mapping(verdict.get("image"))
+    team = mapping(result.get("metrics"))
     known = {
         "setting": text(result.get("setting")) or text(verdict.get("setting")),
         "agent": text(result.get("agent_framework")),
         "model": text(result.get("model")),
+        "lead": text(result.get("lead_agent")),
+        "tasks": f"{whole(team.get('tasks_done'))} of {whole(team.get('tasks_total'))} done"
+        if team
+        else None,
         "took": duration(number(result.get("duration_seconds"))) if result else None,
         "cost": dollars(number(result.get("total_cost"))) if result.get("total_cost") is not None else None,
         "judged on": text(verdict.get("backend")),

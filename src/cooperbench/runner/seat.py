@@ -98,6 +98,8 @@ class Seat:
         """End an agent that does not end by itself, and take what it has; None when it has ended after all."""
         if not self._claim():
             return None
+        if self._bus is not None:
+            self._bus.finish(self.agent_id)
         result = AgentResult(LIMITS_EXCEEDED, error=f"over its time limit of {self.assignment.timeout:g} s")
         try:
             return self._collect(result)

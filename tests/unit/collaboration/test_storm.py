@@ -54,7 +54,7 @@ def test_two_agents_and_two_thousand_messages_each_way(team: Team) -> None:
         requests = []
         for number in range(MESSAGES):
             requests.append(f"send {other}\n{agent}-{number}")
-            requests += ["inbox 0\n"] if number % 50 == 49 else []
+            requests += [f"inbox {number % 3}\n"] if number % 50 == 49 else []
         received[agent] = flood(team, agent, requests, depth=48)
 
     together(team, work)

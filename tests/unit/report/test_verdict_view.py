@@ -61,6 +61,12 @@ VERDICT = {
 TALK = [{"from": "agent1", "to": "agent2", "message": "I take parse()\nyou take format()"}]
 
 
+def test_a_teams_lead_and_tasks_are_shown() -> None:
+    result = {**RESULT, "lead_agent": "agent1", "metrics": {"tasks_total": 4, "tasks_done": 2}}
+    assert "lead agent1 · tasks 2 of 4 done" in printed(*trial(ROW, Path("d"), result, VERDICT))
+    assert "tasks" not in printed(*trial(ROW, Path("d"), RESULT, None)).partition("agents")[0]
+
+
 def test_everything_that_explains_a_verdict_is_there() -> None:
     text = printed(*trial(ROW, Path("logs/x"), RESULT, VERDICT, TALK, ["eval.json", "t.log"]))
     text = " ".join(text.split())  # long lines are wrapped

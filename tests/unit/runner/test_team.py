@@ -93,11 +93,11 @@ class Scene:
         self.backend = Boxes(broken)
         self.told: list[tuple[str, str]] = []
         self._told = told or threading.Event()
-        bus = Bus(names)
+        self.bus = Bus(names)
         seats = []
         for number, (name, act) in enumerate(zip(names, acts, strict=True), 1):
             assignment = Assignment(name, (), "r", 0, (number,), (1, 2), "coop", "", Path(), timeout=0.2)
-            seats.append(Seat(Worker(act), assignment, bus))
+            seats.append(Seat(Worker(act), assignment, self.bus))
         self.team = Team(seats, Crew(), self.tell)
 
     def tell(self, seat: Seat, work: Work) -> None:
@@ -166,6 +166,7 @@ def test_who_does_not_come_back_is_ended_with_what_it_has() -> None:
     assert works[0].taken.patch == b"box1"
     assert "0.2 s" in (works[0].result.error or "")
     assert sorted(scene.told) == [("agent1", "LimitsExceeded"), ("agent2", "Submitted")]
+    assert scene.bus.finished("agent1")  # whoever waits for it need not
 
 
 def test_halt() -> None:
