@@ -20,7 +20,7 @@ demo: $(VENV)/.installed  ## the whole job on the bundled dataset, and its repor
 	@$(BIN)/cooperbench demo $(if $(BACKEND),--backend $(BACKEND))
 
 test: $(VENV)/.installed-test  ## the tests (ARGS="-k word": some of them)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not real and not live" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not real and not live and not scale" $(ARGS)
 
 test-docker: $(VENV)/.installed-test  ## the docker backend on real engines; starts a dockerd if none answers (needs root then)
 	@docker info >/dev/null 2>&1 || { setsid dockerd >/tmp/dockerd.log 2>&1 </dev/null & \

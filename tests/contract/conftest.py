@@ -85,7 +85,10 @@ class Held:
     candidate: Candidate
 
 
-LIVE = {"modal-live": Candidate(modal_live, os.environ.get(LIVE_IMAGE, ""))}
+LIVE = {
+    "modal-live": Candidate(modal_live, os.environ.get(LIVE_IMAGE, "")),
+    "gcp-live": Candidate(clouds.live, os.environ.get(clouds.LIVE_IMAGE, "")),
+}
 """Held to it only where asked for by ``-m live``: they cost money, and whether they answer is not up to us."""
 
 PARAMETERS = [*CANDIDATES, *(pytest.param(name, marks=pytest.mark.live) for name in LIVE)]

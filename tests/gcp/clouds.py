@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
+
+import google.auth
+import pytest
+from google.auth.exceptions import DefaultCredentialsError
 
 from cooperbench.eval import backends
 from cooperbench.eval.backends.base import Sandbox
@@ -21,6 +26,8 @@ IMAGE = "registry.example/cooperbench/plain:1"
 CONFIGURED = ConfiguredImage(
     "registry.example/cooperbench/configured:1", "BY_IMAGE", "a 'b' $c", "/the-entrypoint-ran"
 )
+
+LIVE_IMAGE = "GCP_LIVE_IMAGE"
 
 _clouds: list[Cloud] = []
 
@@ -57,6 +64,22 @@ def gcp() -> Iterator[GCPBatchBackend]:
     """A backend with a cloud of its own."""
     with cloud() as made, backend_on(made) as backend:
         yield backend
+
+
+@contextlib.contextmanager
+def live() -> Iterator[GCPBatchBackend]:
+    """The real thing, with the credentials and the project of whoever runs this; it costs money."""
+    try:
+        _, project = google.auth.default()
+    except DefaultCredentialsError as problem:
+        pytest.skip(f"needs credentials for Google Cloud: {problem}")
+    if LIVE_IMAGE not in os.environ or not (project or os.environ.get("GOOGLE_CLOUD_PROJECT")):
+        pytest.skip(f"needs GOOGLE_CLOUD_PROJECT, and {LIVE_IMAGE}: an image with a shell, git and coreutils")
+    backend = GCPBatchBackend()
+    try:
+        yield backend
+    finally:
+        backend.close()
 
 
 def container_of(sandbox: Sandbox) -> Container:

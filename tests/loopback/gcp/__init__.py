@@ -24,6 +24,8 @@ environment. Nothing here imports the backend that is tested with it.
 | objects, writes to one name, lifecycle rules | `cloud.store.names(bucket, prefix)`, `.writes`, `.age(bucket, days)` |
 | enabled services and quotas of the project | `cloud.project` |
 
+With ``loopback(own_docker=True)`` the VMs' containers are on this machine's own docker engine, not on the stand-in.
+
 Operations are called ``storage.objects.create`` (also ``.get``, ``.list``, ``.delete``, ``.update``; resumable uploads:
 ``.begin`` and ``.piece``), ``storage.buckets.…``, ``storage.batch``, ``batch.CreateJob`` and so on, ``oauth.token``,
 ``metadata.get``. Limits and where they are documented: `limits.py`, `objects.py`.

@@ -30,7 +30,9 @@ _OUTPUT = 256 << 20
 class Cloud:
     """Everything that the clients talk to; the attributes are for tests to look at and to change."""
 
-    def __init__(self, *, vms: int = 2, bridge: Network = "open", bucket: bool = True) -> None:
+    def __init__(
+        self, *, vms: int = 2, bridge: Network = "open", bucket: bool = True, own_docker: bool = False
+    ) -> None:
         # Not under pytest's own directories: sockets' paths must be short.
         self._root = Path(tempfile.mkdtemp(prefix="cbgcp-"))
         self.traffic = Traffic()
@@ -40,7 +42,8 @@ class Cloud:
         if bucket:
             self.store.create_bucket(BUCKET, {"location": REGION.upper()})
         self.local = LocalBackend(output=_OUTPUT)
-        self.zone = Zone(self._root, toolbox(self._root / "tools"), Shelf(self.local, bridge), vms)
+        tools = toolbox(self._root / "tools", own_docker=own_docker)
+        self.zone = Zone(self._root, tools, Shelf(self.local, bridge), vms, own_docker)
         self.batch = BatchService(f"projects/{PROJECT}/locations/{REGION}", self._launch)
         self._runs: dict[str, Run] = {}
         self._serve()

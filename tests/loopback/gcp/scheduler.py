@@ -32,6 +32,8 @@ class Zone:
     shelf: Shelf
     vms: int = 2
     """How many VMs one job gets at most: there is not always capacity for all that it could use."""
+    own_docker: bool = False
+    """Whether VMs' containers are on this machine's own engine."""
     no_quota: str = ""
     """While this is set, jobs stay QUEUED and say it in an event."""
     made: list[Machine] = field(default_factory=list)
@@ -40,7 +42,7 @@ class Zone:
 
     def machine(self) -> Machine:
         """A new VM."""
-        made = Machine(self.root, self.tools, self.shelf)
+        made = Machine(self.root, self.tools, None if self.own_docker else self.shelf)
         self.made.append(made)
         return made
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from tests.loopback.gcp.jobs import TOO_LONG
 from tests.loopback.gcp.vm.containers import Shelf
 from tests.loopback.gcp.vm.engine import Engine
+from tests.loopback.gcp.vm.own_engine import OwnEngine
 
 TOOLS = """
 sh bash awk base64 basename cat chmod chown cmp comm cp curl cut date df dirname du env expr false find flock
@@ -39,8 +40,8 @@ exec "$@"
 """
 
 
-def toolbox(directory: Path) -> Path:
-    """A directory with the programs that a VM has."""
+def toolbox(directory: Path, *, own_docker: bool = False) -> Path:
+    """A directory with the programs that a VM has; with `own_docker`, this machine's docker is theirs too."""
     directory.mkdir()
     for name in TOOLS.split():
         found = shutil.which(name)
@@ -52,19 +53,22 @@ def toolbox(directory: Path) -> Path:
             text = f"#!{os.path.realpath(sys.executable)} -IS\n{text}"  # not a venv's: that may lie in /tmp
         (directory / program.stem).write_text(text)
         (directory / program.stem).chmod(0o755)
+    if own_docker:
+        (directory / "engine-docker").symlink_to(_program("docker"))
+        (directory / "own-docker").replace(directory / "docker")
     return directory
 
 
 class Machine:
-    """Runs processes until it dies."""
+    """Runs processes until it dies; without a shelf, its containers are on this machine's own engine."""
 
-    def __init__(self, root: Path, tools: Path, shelf: Shelf) -> None:
+    def __init__(self, root: Path, tools: Path, shelf: Shelf | None) -> None:
         self.name = f"vm-{uuid.uuid4().hex[:8]}"
         self.directory = root / self.name
         self.directory.mkdir(parents=True)
         (self.directory / "tmp").mkdir(mode=0o1777)
         shutil.copytree(tools, self.directory / "bin", symlinks=True)
-        self.engine = Engine(self.directory, shelf)
+        self.engine = OwnEngine(self.directory) if shelf is None else Engine(self.directory, shelf)
         self.lost: int | None = None
         """The reserved exit code of its end, once it has come."""
         self._lock = threading.Lock()
