@@ -19,6 +19,9 @@ from cooperbench.collaboration.tasklist import TaskList
 from cooperbench.collaboration.turns import Turns
 from cooperbench.errors import BackendError, UsageError
 
+READS = 20_000
+"""Reads of one agent that are recorded; reading costs nothing else, and a loop of it must not fill the memory."""
+
 EVERYTHING = Means(messages=True, ask=True, tasks=True, notes=True, git=True, mcp=True, refresh=True)
 
 
@@ -60,6 +63,7 @@ class Bus:
         self._record = Journal(self.agents, turns or Turns())
         self._inboxes = inboxes or MemoryInboxes(self.agents)
         self._finished: set[str] = set()
+        self._reads = dict.fromkeys(self.agents, 0)
         self._failure: BackendError | None = None
         self.tasks = TaskList(self._record, self._finished.__contains__, show or (lambda _: None))
         self.notes = Scratchpad(self._record)
@@ -206,7 +210,8 @@ class Bus:
         with self._record.turn(agent, "read", pause):
             taken = self._inboxes.take(agent, wanted)
             self._record_foreign(taken)
-            if taken.messages:
+            if taken.messages and self._reads[agent] < READS:
+                self._reads[agent] += 1
                 self._record.add(agent, "read", messages=len(taken.messages))
             return list(taken.messages)
 

@@ -180,11 +180,11 @@ push() {
     [ "$ahead" -gt 0 ] || refuse "nothing to push: no commit since you started; git add and git commit first"
     compose push
     # A bundle's branch must be one of the repository's. No hook of it is asked.
-    if ! { git -c core.hooksPath=/dev/null update-ref $branch HEAD &&
-        git bundle create "$work/bundle" $branch "^$base"; } >"$work/why" 2>&1; then
-        refuse "git makes no bundle: $(tail -n 1 "$work/why")"
-    fi
+    { git -c core.hooksPath=/dev/null update-ref $branch HEAD && git bundle create "$work/bundle" $branch "^$base"; } \
+        >"$work/why" 2>&1
+    made=$?
     git -c core.hooksPath=/dev/null update-ref -d $branch
+    [ "$made" = 0 ] || refuse "git makes no bundle: $(tail -n 1 "$work/why")"
     size=$(($(wc -c <"$work/bundle")))
     [ "$size" -le "$bundle_limit" ] || refuse "the push has $size bytes, $bundle_limit are allowed"
     ask 0

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cooperbench.collaboration import TEXT_LIMIT, Bus, BusMailbox, RecipientFinishedError, journal
+from cooperbench.collaboration import bus as bus_module
 from cooperbench.collaboration.turns import Turns
 from cooperbench.errors import UsageError
 
@@ -201,3 +202,15 @@ def test_a_question_without_an_answer() -> None:
     bus.finish("agent2")
     with pytest.raises(RecipientFinishedError):
         BusMailbox(bus, "agent1").ask("agent2", "?", 600)
+
+
+def test_reading_the_same_for_ever_fills_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox may say, over and over, that whoever asked has gone: its messages are unread again every time."""
+    monkeypatch.setattr(bus_module, "READS", 3)
+    bus = Bus(["agent1", "agent2"])
+    BusMailbox(bus, "agent1").send("agent2", "x")
+    mailbox = BusMailbox(bus, "agent2")
+    for _ in range(10):
+        mailbox.put_back(mailbox.receive())
+    assert [entry.kind for entry in bus.timeline()] == ["message", "read", "read", "read"]
+    assert texts(mailbox.receive()) == ["x"]

@@ -9,6 +9,7 @@ import pytest
 
 from cooperbench.collaboration import branches
 from cooperbench.eval.backends import shell
+from cooperbench.eval.backends.base import ExecResult, Sandbox
 from cooperbench.eval.backends.local import LocalBackend
 from tests.unit.collaboration.teams import SHELLS, Team
 
@@ -52,6 +53,30 @@ def test_what_one_pushes_the_other_merges(pair: Team, by: str) -> None:
     refs = pair.run("agent1", f"cd {REPO} && git for-each-ref --format='%(refname)'").stdout
     assert refs == b"refs/heads/main\n"  # pushing leaves nothing
     assert [entry.kind for entry in pair.bus.timeline()] == ["push", "fetch"]
+
+
+class Bare:
+    """A sandbox as the ten-line backend of somebody else has it: exec and terminate."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    def exec(self, *args: str) -> ExecResult:
+        return self._sandbox.exec(*args)
+
+    def terminate(self) -> None:
+        self._sandbox.terminate()
+
+
+def test_exec_alone_is_enough(team: Team) -> None:
+    for name in team.boxes:
+        base = team.run(name, FOUNDATION).stdout_read().strip()
+    team.start(Bare, patience=3, base=base)
+    commit(team, "agent1", "head -c 100000 /dev/urandom >noise")
+    assert team.coop("agent1", "push", cwd=REPO).returncode == 0
+    assert b"noise" in team.coop("agent2", "fetch", cwd=REPO).stdout
+    assert team.coop("agent2", "send", "agent1", "x" * 5000).returncode == 0
+    assert b"x" * 5000 in team.coop("agent1", "inbox", "--wait", "60").stdout
 
 
 def test_what_is_offered_says_how_to_push(team: Team) -> None:
