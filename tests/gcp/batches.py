@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
@@ -69,14 +68,6 @@ def released(cloud: Cloud) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Wait for something that must come."""
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def work(number: int, script: str = "mkdir $2; echo $1 >$2/number", image: str = clouds.IMAGE) -> Work:

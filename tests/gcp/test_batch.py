@@ -13,8 +13,9 @@ from cooperbench.eval.backends.batch import Outcome
 from cooperbench.eval.backends.gcp import GCPBatchBackend
 from cooperbench.eval.job import JobOutput
 from tests.gcp import clouds
-from tests.gcp.batches import WAITS, Notebook, done, released, until, wishes, work
+from tests.gcp.batches import WAITS, Notebook, done, released, wishes, work
 from tests.loopback.gcp.cloud import BUCKET, Cloud
+from tests.loopback.gcp.test_batch import until
 
 FOR_EVER = "sleep 600"
 OTHER = "registry.example/cooperbench/other:1"

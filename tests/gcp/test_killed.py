@@ -16,9 +16,9 @@ from cooperbench.dataset import Pair, demo_dataset, load_dataset
 from cooperbench.eval.sources import ready_image
 from cooperbench.runs import RunDirectory
 from tests.gcp import clouds
-from tests.gcp.batches import until
 from tests.judging.parity import TODO
 from tests.loopback.gcp.cloud import BUCKET, Cloud
+from tests.loopback.gcp.test_batch import until
 from tests.loopback.gcp.traffic import Fault
 
 ROOT = Path(__file__).parents[2]
@@ -93,24 +93,6 @@ def check_whole(run: RunDirectory, cloud: Cloud) -> None:
     assert max(cloud.store.writes.values()) == 1
 
 
-@pytest.mark.parametrize(
-    ("operation", "subject"),
-    [
-        ("storage.objects.create", "*/work"),
-        ("storage.objects.create", "*/manifest"),
-        ("batch.CreateJob", "*"),
-        ("storage.objects.get", "*/results/*"),
-        ("batch.DeleteJob", "*"),
-    ],
-    ids=["work up", "manifest up", "submitted", "collecting", "clearing up"],
-)
-def test_an_instant(operation: str, subject: str, run: RunDirectory, cloud: Cloud) -> None:
-    happens = cloud.fault(operation, subject=subject, account=cloud.accounts.harness, gate=threading.Event())
-    kill_at(happens, run, cloud)
-    judge(run, cloud)
-    check_whole(run, cloud)
-
-
 def test_while_it_runs(run: RunDirectory, cloud: Cloud) -> None:
     with begin(run, cloud) as process:
         until(lambda: any(vm.engine.made for vm in cloud.zone.made))
@@ -120,16 +102,19 @@ def test_while_it_runs(run: RunDirectory, cloud: Cloud) -> None:
     check_whole(run, cloud)
 
 
-def test_again_and_again(run: RunDirectory, cloud: Cloud) -> None:
-    """At each of its calls in turn, until it has none left to be killed at."""
-    stages = (
+@pytest.mark.timeout(900)
+def test_at_every_step(run: RunDirectory, cloud: Cloud) -> None:
+    """At each kind of call in turn, done and its answer not read yet, until there is none left to be killed at."""
+    steps = (
+        ("storage.objects.create", "*/work"),
+        ("storage.objects.create", "*/manifest"),
         ("batch.CreateJob", "*"),
         ("storage.objects.list", "*"),
         ("storage.objects.get", "*/results/*"),
         ("batch.DeleteJob", "*"),
         ("storage.batch", "*"),
     )
-    for operation, subject in stages:
+    for operation, subject in steps:
         happens = cloud.fault(
             operation, subject=subject, account=cloud.accounts.harness, gate=threading.Event()
         )

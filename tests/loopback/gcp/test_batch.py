@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -37,10 +38,18 @@ def request_of(job: batch_v1.Job, job_id: str = "", request_id: str = "") -> bat
     return batch_v1.CreateJobRequest(parent=PARENT, job_id=job_id, job=job, request_id=request_id)
 
 
+def until(holds: Callable[[], object]) -> None:
+    """Wait for something that must come."""
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def end_of(cloud: Cloud, job: batch_v1.Job) -> batch_v1.Job:
     """The job once it has ended."""
     (record,) = (each for each in cloud.batch.records() if each.name == job.name)
-    assert record.ended.wait(60)
+    assert record.ended.wait(120)
     return record.snapshot()
 
 
@@ -157,6 +166,7 @@ def test_jobs_are_found_by_label(cloud: Cloud, batch: Client, submit: Submit) ->
 
 def test_cancelling_and_deleting(cloud: Cloud, batch: Client, submit: Submit) -> None:
     job = submit("sleep 600")
+    until(lambda: "RUNNING" in batch.get_job(name=job.name).status.task_groups["group0"].counts)
     batch.cancel_job(name=job.name).result(timeout=60)
     stopped = batch.get_job(name=job.name)
     assert stopped.status.state.name == "CANCELLED"
@@ -174,6 +184,7 @@ def test_cancelling_and_deleting(cloud: Cloud, batch: Client, submit: Submit) ->
 def test_without_quota_a_job_waits_and_says_so(cloud: Cloud, batch: Client, submit: Submit) -> None:
     cloud.zone.no_quota = "Quota checking process decided to delay scheduling: CPUS exceeded in us-central1."
     job = submit("exit 0")
+    until(lambda: batch.get_job(name=job.name).status.status_events)
     waiting = batch.get_job(name=job.name)
     assert waiting.status.state.name == "QUEUED"
     assert [event.description for event in waiting.status.status_events] == [cloud.zone.no_quota]

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from google.cloud import batch_v1
 
 from tests.loopback.gcp.cloud import BUCKET, Cloud
 from tests.loopback.gcp.jobs import PREEMPTED, TOO_LONG, VM_LOST
-from tests.loopback.gcp.test_batch import Client, end_of, job_of, request_of
+from tests.loopback.gcp.test_batch import Client, end_of, job_of, request_of, until
 
 IMAGE = "loopback/plain:1"
 RETRIED = [50001, 50002, 50003, 50004, 50006]
@@ -62,10 +61,7 @@ def text_of(cloud: Cloud, name: str) -> str:
 
 def wait_for(cloud: Cloud, name: str) -> None:
     """Until a task has written an object."""
-    until = time.monotonic() + 60
-    while name not in cloud.store.names(BUCKET):
-        assert time.monotonic() < until, cloud.store.names(BUCKET)
-        time.sleep(0.02)
+    until(lambda: name in cloud.store.names(BUCKET))
 
 
 def codes(job: batch_v1.Job, batch: Client) -> list[int]:
@@ -226,8 +222,7 @@ def test_a_vm_takes_its_containers_along(cloud: Cloud, run: Run) -> None:
     job = run(
         f"docker run -d --name box --network none $IMAGE sleep {mark}; date >x; put began x; sleep {mark}"
     )
-    wait_for(cloud, "began")
-    assert _sleeping(mark)
+    until(lambda: len(_sleeping(mark)) == 2)
     cloud.delete_job(job.name)
     _gone(mark)
 
@@ -249,10 +244,7 @@ with loopback(bridge="none") as cloud:
 """
     with subprocess.Popen([sys.executable, "-c", program], cwd=root, stdin=subprocess.PIPE) as process:
         try:
-            until = time.monotonic() + 60
-            while len(_sleeping(mark)) < 3 and time.monotonic() < until:
-                time.sleep(0.05)
-            assert len(_sleeping(mark)) == 3
+            until(lambda: len(_sleeping(mark)) == 3)
         finally:
             process.send_signal(signal.SIGKILL)
     _gone(mark)
@@ -267,7 +259,4 @@ def _sleeping(mark: str) -> list[int]:
 
 
 def _gone(mark: str) -> None:
-    until = time.monotonic() + 30
-    while left := _sleeping(mark):
-        assert time.monotonic() < until, left
-        time.sleep(0.05)
+    until(lambda: not _sleeping(mark))
