@@ -37,6 +37,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
+def append_bytes(path: Path, content: bytes) -> None:
+    """Add `content` to the end of `path` in one step; its directory is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(descriptor, left) :]
+    finally:
+        os.close(descriptor)
+
+
 def _write(path: str, content: bytes) -> None:
     # Plain system calls: a run of ten thousand trials writes a hundred thousand files.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)

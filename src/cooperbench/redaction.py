@@ -13,22 +13,24 @@ from typing import Any
 
 SHOWN = "[redacted]"
 
-_NAMED = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH", re.IGNORECASE)
+_NAMED = re.compile(r"(^|_)(API)?(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 _SHORTEST = 8
 """Characters: what is shorter could be any word."""
 
 
-def secrets(environ: Mapping[str, str] | None = None, extra: Iterable[str] = ()) -> tuple[str, ...]:
-    """The secrets in an environment, longest first so that none is left in half.
+_remembered: set[str] = set()
 
-    Args:
-        environ: None for this process's.
-        extra: more variables that hold one, whatever their names look like.
-    """
+
+def remember(secret: str) -> None:
+    """Take this value for a secret from now on, whatever the variable it came from is called."""
+    _remembered.add(secret)
+
+
+def secrets(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The secrets in an environment (None: this process's), longest first so that none is left in half."""
     environ = os.environ if environ is None else environ
-    named = {name for name in environ if _NAMED.search(name)} | set(extra)
     # A path is where a secret is, not the secret: it may be in every line of a transcript.
-    values = {environ.get(name, "").strip() for name in named}
+    values = {value.strip() for name, value in environ.items() if _NAMED.search(name)} | _remembered
     kept = {value for value in values if len(value) >= _SHORTEST and not value.startswith(("/", "~"))}
     return tuple(sorted(kept, key=lambda value: (-len(value), value)))
 

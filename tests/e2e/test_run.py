@@ -422,7 +422,7 @@ def test_judging_that_fails_is_an_error_and_no_verdict(logs: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"agent": "nobody"}, "agent 'nobody' is unknown; there is gold"),
+        ({"agent": "nobody"}, "agent 'nobody' is unknown; there is mini_swe_agent"),
         ({"setting": "team", "team_without": ["lead"]}, "there are task-list"),
         ({"setting": "duet"}, "unknown setting 'duet'"),
         ({"backend": "nowhere"}, "Unknown backend 'nowhere'"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cooperbench.redaction import redacted, secrets
+from cooperbench.redaction import redacted, remember, secrets
 
 ENVIRONMENT = {
     "OPENAI_API_KEY": "sk-0123456789",
@@ -12,13 +12,19 @@ ENVIRONMENT = {
     "GOOGLE_APPLICATION_CREDENTIALS": "~/key.json",
     "TOKENIZERS": "no",
     "HOME": "/root",
-    "CUSTOM": "hidden-by-name",
+    "GIT_AUTHOR_NAME": "Somebody Else",
 }
 
 
 def test_secrets_are_known_by_their_names() -> None:
-    found = secrets(ENVIRONMENT, ["CUSTOM"])
-    assert set(found) == {"sk-0123456789", "sk-0123456789-and-more", "wJalrXUtnFEMI", "hidden-by-name"}
+    assert set(secrets(ENVIRONMENT)) >= {"sk-0123456789", "sk-0123456789-and-more", "wJalrXUtnFEMI"}
+    assert not set(secrets(ENVIRONMENT)) & {"/run/user/0/agent", "~/key.json", "/root", "Somebody Else", "no"}
+
+
+def test_a_key_that_was_used_is_a_secret_whatever_its_variable_is_called() -> None:
+    assert "plain-sight-42" not in secrets({})
+    remember("plain-sight-42")
+    assert "plain-sight-42" in secrets({})
 
 
 def test_none_is_left_whole_or_in_half() -> None:

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from cooperbench.eval.backends.base import Sandbox
+
+if TYPE_CHECKING:
+    from cooperbench.gateway import Line
 
 REPOSITORY = "/workspace/repo"
 
@@ -81,11 +84,18 @@ class Assignment:
     """In `team`: the lead's id."""
     bus_url: str | None = None
     """With ``--redis``: how a process outside the harness reaches the trial's bus, ``redis://…#run:ID``. A secret."""
+    line: Line | None = None
+    """This agent's line to its model, for agents that say `uses_gateway`."""
+    image: str = ""
+    """The task's image, by the dataset's name for it."""
+    prompts: Path | None = None
+    """A directory of the user's own prompt templates, see `cooperbench.agents.prompting`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentResult:
-    """What an agent did, in figures. Unknown is None, never 0."""
+    """What an agent did, in figures. Unknown is None, never 0. Where the agent has a line to its model, cost and
+    tokens are the line's, whatever stands here."""
 
     status: str = SUBMITTED
     """`Submitted`, `LimitsExceeded`, `Error`, or a framework's own word."""
@@ -93,6 +103,7 @@ class AgentResult:
     """US dollars."""
     steps: int = 0
     input_tokens: int | None = None
+    """All of the prompts, what came from the provider's cache or was written to it included."""
     output_tokens: int | None = None
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
+from cooperbench.agents import runner_style
 from cooperbench.agents.base import Agent
 from cooperbench.errors import CooperBenchError, MissingExtra, UsageError
 
@@ -23,14 +24,21 @@ ENTRY_POINT_GROUP = "cooperbench.agents"
 EXTERNAL = "COOPERBENCH_EXTERNAL_AGENTS"
 
 _BUILT_IN = {
+    "mini_swe_agent": "cooperbench.agents.mini_swe_agent:MiniSweAgent",
+    "claude_code": "cooperbench.agents.cli.claude_code:ClaudeCode",
+    "codex": "cooperbench.agents.cli.codex:Codex",
     "gold": "cooperbench.agents.gold:GoldAgent",
     "noop": "cooperbench.agents.noop:NoopAgent",
     "script": "cooperbench.agents.script:ScriptAgent",
 }
-_PLANNED = frozenset(
-    {"mini_swe_agent", "mini_swe_agent_v2", "swe_agent", "openhands_sdk", "claude_code", "codex"}
-)
-"""Documented names whose adapters this release does not have."""
+_ALSO = {"mini_swe_agent_v2": "mini_swe_agent"}
+"""Second names, of earlier releases."""
+_ELSEWHERE = {
+    "openhands": "openhands-ai",
+    "openhands_sdk": "openhands-ai",
+    "swe_agent": "sweagent",
+}
+"""Documented names without an adapter here → the package their framework comes in."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
@@ -60,15 +68,20 @@ def _found(name: str) -> Callable[[], Any]:
     _import_external()
     if name in _registered:
         return _registered[name]
+    name = _ALSO.get(name, name)
     if name in _BUILT_IN:
         return _resolve(_BUILT_IN[name], f"agent {name!r}")
     if (entry := _entry_points().get(name)) is not None:
         return _resolve(entry.value, f"entry point {name!r} ({entry.value})")
     if ":" in name:
         return _resolve(name, f"agent {name!r}")
-    note = "is not part of this release" if name in _PLANNED else "is unknown"
+    if name in _ELSEWHERE:
+        raise UsageError(
+            f"agent {name!r} has no adapter in this release: put {_ELSEWHERE[name]} behind a class "
+            "of your own and name it as 'package.module:Class' (docs/agents.md)"
+        )
     raise UsageError(
-        f"agent {name!r} {note}; there is {', '.join(list_agents())}, and your own as 'package.module:Class'"
+        f"agent {name!r} is unknown; there is {', '.join(list_agents())}, and your own as 'package.module:Class'"
     )
 
 
@@ -87,6 +100,10 @@ def register_agent(name: str, factory: Callable[[], Any] | None = None) -> Any:
         raise UsageError(f"agent {name!r} cannot be registered: give a class or function, not {factory!r}")
     _registered[name] = factory
     return factory
+
+
+register = register_agent
+"""The name it had in earlier releases."""
 
 
 def list_agents() -> tuple[str, ...]:
@@ -115,6 +132,8 @@ def _made(name: str, factory: Callable[[], Any]) -> Agent:
     if not callable(getattr(agent, "run", None)):
         kind = f"{type(agent).__module__}.{type(agent).__qualname__}"
         raise UsageError(f"agent {name!r} is not an agent: {kind} has no run()")
+    if runner_style.is_runner_style(agent):
+        return runner_style.RunnerStyleAgent(agent)
     return cast("Agent", agent)
 
 

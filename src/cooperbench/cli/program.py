@@ -38,6 +38,7 @@ VERBS = {
     "validate": ("judging", "the dataset's own health: gold patches merge or not, pass; empty patches fail"),
     "backends": ("machine", "where sandboxes can run"),
     "agents": ("machine", "the agents there are"),
+    "prompt": ("prompting", "what agents are told"),
     "doctor": ("machine", "whether a backend works here, and what to do if not"),
     "clean": ("machine", "remove what killed runs left behind"),
     "config": ("configuring", "show or change settings"),
@@ -105,7 +106,10 @@ def _perform(argv: list[str]) -> int:
     if not hasattr(args, "action"):
         parser.print_help()
         return exits.USAGE
+    from cooperbench.cli.dotenv import load_dotenv
     from cooperbench.cli.logged import warnings_told
+
+    load_dotenv()
 
     with warnings_told():
         return int(args.action(args))

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cooperbench.cli import flags, places
+from cooperbench.cli import flags, models, places
 
 _TEAM_WITHOUT = {
     "task-list": "its task list",
@@ -23,8 +23,12 @@ HERE = "local"
 def run_flags(parser: argparse.ArgumentParser) -> None:
     """What may follow `run`."""
     parser.add_argument("-n", "--name", metavar="RUN", help="the run's name (default: made from what is run)")
-    parser.add_argument("-a", "--agent", metavar="NAME", help="who does the work: see `cooperbench agents`")
-    parser.add_argument("-m", "--model", metavar="MODEL", help="the model the agent is to use")
+    parser.add_argument(
+        "-a",
+        "--agent",
+        metavar="NAME",
+        help="who does the work: see `cooperbench agents` (default: mini_swe_agent_v2)",
+    )
     parser.add_argument("--agent-config", metavar="PATH", help="a file or directory handed to the agent")
     parser.add_argument(
         "--setting",
@@ -40,15 +44,7 @@ def run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--agent-timeout", type=flags.seconds, metavar="SECONDS", help="wall time for each agent"
     )
-    parser.add_argument(
-        "--max-cost", type=flags.dollars, metavar="USD", help="start no new trial once the run has cost this"
-    )
-    parser.add_argument(
-        "--max-trial-cost",
-        type=flags.dollars,
-        metavar="USD",
-        help="end the agents of a trial that has cost this",
-    )
+    models.model_flags(parser)
     _together_flags(parser)
     flags.selection(parser)
     _place_flags(parser)
@@ -118,15 +114,12 @@ def _place_flags(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from cooperbench.cli.run_names import run_name
-    from cooperbench.errors import UsageError
+    from cooperbench.runner.spec import DEFAULT_AGENT
 
-    if not args.agent:
-        from cooperbench.agents import list_agents
-
-        raise UsageError(f"which agent? -a NAME; there are: {', '.join(list_agents())}")
+    agent = args.agent or DEFAULT_AGENT
     name = args.name
     if name is None:
-        name = run_name(args.setting, args.agent, args.model, args.subset, args.repo, args.task, git=args.git)
+        name = run_name(args.setting, agent, args.model, args.subset, args.repo, args.task, git=args.git)
     return _perform(
         args,
         name,
@@ -135,8 +128,7 @@ def _run(args: argparse.Namespace) -> int:
         repo=args.repo,
         task_id=args.task,
         features=args.features,
-        model_name=args.model,
-        agent=args.agent,
+        agent=agent,
         agent_config=args.agent_config and Path(args.agent_config),
         force=args.force,
         auto_eval=not args.no_auto_eval,
@@ -145,8 +137,7 @@ def _run(args: argparse.Namespace) -> int:
         git_enabled=args.git,
         team_without=args.team_without,
         dataset_dir=places.dataset_dir(args),
-        max_cost=args.max_cost,
-        max_trial_cost=args.max_trial_cost,
+        **models.arguments(args),
         **({"agent_timeout": args.agent_timeout} if args.agent_timeout else {}),
     )
 

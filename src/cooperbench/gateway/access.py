@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from cooperbench.errors import UsageError
 from cooperbench.gateway.calls import Call, Dialect, Reply
+from cooperbench.redaction import remember
 
 OPENAI: tuple[Dialect, ...] = ("chat",)
 
@@ -131,4 +132,5 @@ def key_of(variable: str, model: str) -> str:
             f"model {model}: its key is expected in the environment variable {variable}, which is not set; "
             "set it (a file .env will do), name another one by --api-key-env, or another model by --model"
         )
+    remember(key)
     return key

@@ -55,12 +55,10 @@ class Gateway:
             source: of its own, in place of the run's.
         """
         terms = Terms(source or self._source, self.prices, self.access.name, purse, self._most_calls, keep)
-        line = Line(agent_id, terms, lambda: self._admit(line))
-        return line
+        return Line(agent_id, terms, self)
 
     def dismiss(self, line: Line) -> None:
-        """The agent is done."""
-        line.close()
+        """A line is closed."""
         with self._lock:
             if self._door is not None:
                 self._door.dismiss(line)
@@ -72,7 +70,8 @@ class Gateway:
         if door is not None:
             door.close()
 
-    def _admit(self, line: Line) -> str:
+    def admit(self, line: Line) -> str:
+        """Where frameworks in this process find a line."""
         with self._lock:
             if self._door is None:
                 self._door = Door()

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from cooperbench.budget import Purse
 from cooperbench.gateway.access import Source
@@ -52,17 +52,29 @@ class Terms:
     keep: Keep | None = None
 
 
+class Keeper(Protocol):
+    """Who has the door for frameworks in this process."""
+
+    def admit(self, line: Line) -> str:
+        """Let its token in; the door's URL."""
+        ...
+
+    def dismiss(self, line: Line) -> None:
+        """Let it in no more."""
+        ...
+
+
 class Line:
     """Safe to use from any thread; `url` is where frameworks in this process find it."""
 
-    def __init__(self, agent_id: str, terms: Terms, open_door: Callable[[], str]) -> None:
+    def __init__(self, agent_id: str, terms: Terms, keeper: Keeper) -> None:
         self.agent_id = agent_id
         self.token = f"cb-{secrets.token_hex(24)}"
         """Good for this line only, until it is closed."""
         self.trouble: str | None = None
         """Why the agent's work is not to be believed: a replay that took another course."""
         self._terms = terms
-        self._open_door = open_door
+        self._keeper = keeper
         self._usages: list[tuple[Usage | None, float | None]] = []
         self._numbers = 0
         self._refused: str | None = None
@@ -82,7 +94,7 @@ class Line:
     @property
     def url(self) -> str:
         """Base URL on this machine's loopback, without ``/v1``."""
-        return self._open_door()
+        return self._keeper.admit(self)
 
     @property
     def over_limit(self) -> str | None:
@@ -117,6 +129,7 @@ class Line:
     def close(self) -> None:
         """No more answers: the agent is done, whatever it has left running."""
         self._closed = True
+        self._keeper.dismiss(self)
         source = self._terms.source
         if isinstance(source, Recorded) and source.unasked and self.trouble is None:
             self.trouble = (

@@ -18,7 +18,10 @@ from cooperbench.gateway.calls import PATHS, Call, CallError, Dialect, Reply
 
 _IDENTITIES = ("metadata", "user", "prompt_cache_key", "client_metadata", "safety_identifier", "model")
 _VARYING = re.compile(
-    r"/tmp/[\w./+-]+|\b[0-9a-fA-F]{2,}(?:-[0-9a-fA-F]+)+\b|\b(?=[a-fA-F]*\d)[0-9a-fA-F]{6,}\b|\d+(?:\.\d+)?"
+    r"/tmp/[\w./+-]+"
+    r"|(?<![0-9A-Za-z])[0-9a-fA-F]{2,}(?:-[0-9a-fA-F]+)+(?![0-9A-Za-z])"
+    r"|(?<![0-9A-Za-z])(?=[a-fA-F]*\d)[0-9a-fA-F]{6,}(?![0-9A-Za-z])"
+    r"|\d+(?:\.\d+)?"
 )
 _SHOWN = 80
 """Characters of a difference that are told."""

@@ -42,8 +42,12 @@ class Door:
         self._lines.pop(line.token, None)
 
     def line_of(self, headers: Mapping[str, str]) -> Line | None:
-        """Whose request this is, by the token in any of the places where vendors' clients put a key."""
-        bearer = headers.get("Authorization", "").removeprefix("Bearer ")
+        """Whose request this is, by the token in any of the places where vendors' clients put a key.
+
+        Args:
+            headers: by lower-case name.
+        """
+        bearer = headers.get("authorization", "").removeprefix("Bearer ")
         for token in (headers.get("x-api-key", ""), headers.get("x-goog-api-key", ""), bearer):
             if (line := self._lines.get(token.strip())) is not None:
                 return line
@@ -84,15 +88,18 @@ class _Request(BaseHTTPRequestHandler):
             return self._say(refusal(411, "the request does not say how long it is"))
         content = self.rfile.read(int(length))
         server: Any = self.server
-        line = server.door.line_of(dict(self.headers.items()))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        line = server.door.line_of(headers)
         if line is None:
             return self._say(refusal(401, "this token is of no trial under way"))
-        return self._say(line.answer(self.path, content, dict(self.headers.items())))
+        return self._say(line.answer(self.path, content, headers))
 
     def _say(self, reply: Reply) -> None:
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.kind)
         self.send_header("Content-Length", str(len(reply.body)))
+        # Clients keep connections for longer than their agents live: one each time costs nothing on the loopback.
+        self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(reply.body)
 

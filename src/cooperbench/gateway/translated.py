@@ -8,6 +8,7 @@ from cooperbench.errors import MissingExtra, UsageError
 from cooperbench.gateway.access import ModelAccess, key_of
 from cooperbench.gateway.calls import JSON, STREAM, Call, CallError, Dialect, Reply
 from cooperbench.quiet_import import quiet_litellm
+from cooperbench.redaction import redacted, secrets
 
 
 class Translated:
@@ -45,5 +46,6 @@ class Translated:
         except Exception as problem:  # see above
             status = getattr(problem, "status_code", None)
             code = status if isinstance(status, int) and 400 <= status < 600 else 502
-            raise CallError(code, f"{type(problem).__name__}: {problem}") from problem
+            told = f"{type(problem).__name__}: {problem}"
+            raise CallError(code, redacted(told, secrets())) from problem
         return Reply(200, STREAM, "".join([*pieces, "data: [DONE]\n\n"]).encode())

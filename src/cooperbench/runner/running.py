@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cooperbench import settings
 from cooperbench.agents import agent_factory
+from cooperbench.agents.base import Agent
 from cooperbench.budget import Budget
 from cooperbench.collaboration.outside import RedisServer, connected
 from cooperbench.dataset import load_dataset, select
 from cooperbench.dataset.model import Dataset, Pair, Task
-from cooperbench.errors import UsageError
 from cooperbench.eval.evaluator import recorded_images
 from cooperbench.eval.judging import Judging
 from cooperbench.eval.plan import Rules
@@ -29,8 +29,10 @@ from cooperbench.eval.sources import (
 )
 from cooperbench.eval.supply import Supply
 from cooperbench.events import Note, Progress, RunFinished, RunStarted, TrialFinished
+from cooperbench.runner.agent_images import AgentImages
 from cooperbench.runner.crew import Crew
 from cooperbench.runner.expense import forecast
+from cooperbench.runner.models import Models, ModelSpec, open_models
 from cooperbench.runner.schedule import Schedule
 from cooperbench.runner.spec import (
     DEFAULT_AGENT,
@@ -40,6 +42,7 @@ from cooperbench.runner.spec import (
     configuration,
     joined,
     refuse_another_experiment,
+    refuse_unconfigured,
 )
 from cooperbench.runner.trial import Bench
 from cooperbench.runs import (
@@ -83,6 +86,13 @@ def run(
     max_cost: float | None = None,
     max_trial_cost: float | None = None,
     disk_budget: int | None = None,
+    max_calls: int | None = None,
+    base_url: str | None = None,
+    api_key_env: str | None = None,
+    prices: Path | str | None = None,
+    prompts: Path | str | None = None,
+    record: bool = False,
+    replay: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run agents on a selection of the dataset and judge what they wrote.
@@ -113,6 +123,13 @@ def run(
         max_cost: US dollars after which no new trial starts; what is done is kept, and a call with more goes on.
         max_trial_cost: US dollars one trial may cost; its agents get no more answers from their model then.
         disk_budget: bytes of images to keep, on a backend that keeps any; None as its settings say.
+        max_calls: calls to the model each agent may make.
+        base_url, api_key_env: a server of one's own in place of the model's provider, and the environment variable
+            its key is in (without `base_url`: in place of the provider's usual one).
+        prices: a JSON file of what models cost, before litellm's table.
+        prompts: a directory of prompt templates in place of the package's.
+        record: keep every call to the model in the run's directory.
+        replay: a recorded run whose calls answer this one's: no model is asked.
         progress: called with events as they happen (`cooperbench.events`).
 
     Returns:
@@ -124,13 +141,14 @@ def run(
     """
     new_agent = agent_factory(agent)
     specimen = new_agent()
-    _refuse_unconfigured(agent, specimen, agent_config)
     stored = settings.load()
+    logs = logs_dir or stored.text("logs_dir") or DEFAULT_LOGS
+    models = ModelSpec(base_url, api_key_env, _path(prices), max_calls, record, replay)
     spec = RunSpec(
         run_name=run_name,
         setting=setting,
         agent=agent,
-        model=_model(model_name, specimen),
+        model=_model(model_name, specimen, RunDirectory(logs, replay) if replay else None),
         judging=Judging(timeout=timeout, rules=Rules(merge_rule, integrity_rule), independent=independent),
         subset=subset,
         repo=repo,
@@ -144,24 +162,43 @@ def run(
         git=git_enabled,
         redis=redis_url if redis_url != REDIS else None,
         team_without=tuple(team_without),
-        agent_config=Path(agent_config) if agent_config is not None else None,
+        agent_config=_path(agent_config),
         agent_timeout=agent_timeout,
         max_cost=max_cost,
         max_trial_cost=max_trial_cost,
+        models=models,
+        prompts=_path(prompts),
     )
     Budget(max_cost, max_trial_cost)  # refuses what is no amount
-    directory = RunDirectory(logs_dir or stored.text("logs_dir") or DEFAULT_LOGS, run_name)
+    refuse_unconfigured(agent, specimen, spec)
+    directory = RunDirectory(logs, run_name)
     dataset = load_dataset(dataset_dir)
     pairs = select(dataset, subset=subset, repo=repo, task_id=task_id, features=features, setting=setting)
-    with opened_backend(backend) as chosen, connected(spec.redis) as server:
+    with (
+        open_models(models, spec.model, specimen, agent, logs) as reached,
+        opened_backend(backend) as chosen,
+        connected(spec.redis) as server,
+    ):
         keep_images_within(chosen, disk_budget)
         spec, reckoning = _sized(spec, chosen, concurrency, eval_concurrency, pairs)
         wanted = configuration(spec, chosen.name, dataset.root, pairs)
         refuse_another_experiment(directory, wanted)  # before anything is touched
         with directory.lock():
             refuse_another_experiment(directory, wanted)  # and once more: somebody may just have begun
-            invocation = _Invocation(spec, directory, dataset, chosen, server, one_at_a_time(progress))
-            return invocation.carry_out(pairs, new_agent, wanted, reckoning)
+            tools = _Tools(chosen, server, reached, new_agent, specimen, one_at_a_time(progress))
+            return _Invocation(spec, directory, dataset, tools).carry_out(pairs, wanted, reckoning)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """What an invocation works with."""
+
+    chosen: Chosen
+    server: RedisServer | None
+    models: Models
+    new_agent: Callable[[], Agent]
+    specimen: Agent
+    tell: Progress
 
 
 class _Invocation:
@@ -172,27 +209,24 @@ class _Invocation:
         spec: RunSpec,
         directory: RunDirectory,
         dataset: Dataset,
-        chosen: Chosen,
-        server: RedisServer | None,
-        tell: Progress,
+        tools: _Tools,
     ) -> None:
         self._spec = spec
         self._directory = directory
         self._dataset = dataset
-        self._chosen = chosen
-        self._server = server
-        self._tell = tell
+        self._tools = tools
+        self._chosen = tools.chosen
+        self._tell = tools.tell
         self._recording = threading.Lock()
 
-    def carry_out(
-        self, pairs: list[Pair], new_agent: Any, wanted: dict[str, Any], reckoning: str
-    ) -> dict[str, Any]:
+    def carry_out(self, pairs: list[Pair], wanted: dict[str, Any], reckoning: str) -> dict[str, Any]:
         """Everything between the lock and the summary."""
         recorded = self._directory.read_config() or {}
         self._directory.write_config(joined(recorded or None, wanted))
         tasks = {key: self._dataset.task(*key) for key in {(pair.repo, pair.task_id) for pair in pairs}}
         # In the order of their images, so that one is used while it is there.
         todo, done = self._split(sorted(pairs, key=lambda pair: tasks[pair.repo, pair.task_id].image))
+        self._tools.models.check(todo)
         self._announce(len(pairs), todo, reckoning)
         unjudged = done if self._spec.auto_eval else []
         hear(self._chosen.backend, self._tell)
@@ -200,7 +234,7 @@ class _Invocation:
         try:
             supply = self._supply([tasks[_key(trial)] for trial in [*todo, *unjudged]], recorded)
             supply.ready_all()
-            bench = self._bench(new_agent, self._budget())
+            bench = self._bench(bool(todo))
             for trial in done:
                 self._tell(TrialFinished(trial.pair, trial.setting, "skip", 0.0, None, 0, None))
             ended = Schedule(bench, tasks, supply).carry_out(todo, unjudged)
@@ -254,15 +288,22 @@ class _Invocation:
         spent = sum((row.cost or 0.0) + (row.sandbox_cost or 0.0) for row in rows)
         return Budget(limit, self._spec.max_trial_cost, spent)
 
-    def _bench(self, new_agent: Any, budget: Budget) -> Bench:
+    def _bench(self, working: bool) -> Bench:
+        """What trials share; `working`: there is one to run."""
+        config = self._spec.agent_config
+        images = AgentImages(self._chosen.backend, self._tools.specimen, config, self._tell)
+        if working:
+            images.fetch()
         return Bench(
             spec=self._spec,
             backend=self._chosen.backend,
             backend_name=self._chosen.name,
-            new_agent=new_agent,
+            new_agent=self._tools.new_agent,
             crew=Crew(),
-            budget=budget,
-            server=self._server,
+            budget=self._budget(),
+            server=self._tools.server,
+            models=self._tools.models,
+            agent_images=images,
             tell=self._tell,
         )
 
@@ -288,13 +329,14 @@ def _sized(
     return replace(spec, concurrency=number, eval_concurrency=at_once), reckoning
 
 
-def _model(asked: str | None, agent: object) -> str | None:
-    """The model of a run: the one asked for; none where the agent uses none; else the documented default."""
+def _model(asked: str | None, agent: object, replayed: RunDirectory | None) -> str | None:
+    """The model of a run: the one asked for; none where the agent uses none; that of a run that is replayed; else the
+    documented default."""
     if asked is not None or not getattr(agent, "uses_model", True):
         return asked
-    return DEFAULT_MODEL
+    before = (replayed.read_config() or {}).get("model") if replayed is not None else None
+    return before if isinstance(before, str) else DEFAULT_MODEL
 
 
-def _refuse_unconfigured(name: str, agent: object, config: Path | str | None) -> None:
-    if config is None and (needed := getattr(agent, "needs_config", None)):
-        raise UsageError(f"agent {name!r} needs --agent-config (agent_config): {needed}")
+def _path(given: Path | str | None) -> Path | None:
+    return Path(given) if given is not None else None

@@ -96,8 +96,10 @@ class Schedule:
         future.add_done_callback(self._done.put)
 
     def _run(self, trial: Trial, directory: TrialDirectory) -> TrialFinished:
+        task = self._task(directory)
         try:
-            self._supply.ready(self._task(directory))
+            self._supply.ready(task)
+            self._bench.agent_images.ready(task.image)
         except SandboxStartError as problem:
             return trial.fail(problem)
         return trial.run()

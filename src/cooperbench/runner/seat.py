@@ -13,8 +13,10 @@ from cooperbench.collaboration import Bus, BusMailbox, NoMailbox, Relay, client_
 from cooperbench.errors import AgentError, SandboxLost
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import EvalBackend, Price, Sandbox, SandboxSpec
+from cooperbench.gateway import Line
 from cooperbench.runner import repository
 from cooperbench.runner.expense import Expense, expense, price_of
+from cooperbench.runner.models import metered
 from cooperbench.runner.repository import Baseline, Taken
 
 MARGIN = 1800
@@ -52,6 +54,11 @@ class Seat:
         self._closed = False
         self._lock = threading.Lock()
         self._collecting = threading.Lock()
+
+    @property
+    def line(self) -> Line | None:
+        """The agent's line to its model."""
+        return self.assignment.line
 
     @property
     def agent_id(self) -> str:
@@ -98,6 +105,7 @@ class Seat:
         """End an agent that does not end by itself, and take what it has; None when it has ended after all."""
         if not self._claim():
             return None
+        self._hang_up()
         if self._bus is not None:
             self._bus.finish(self.agent_id)
         result = AgentResult(LIMITS_EXCEEDED, error=f"over its time limit of {self.assignment.timeout:g} s")
@@ -135,12 +143,18 @@ class Seat:
         finally:
             if relay is not None:
                 relay.stop()
+            self._hang_up()
             if self._bus is not None:
                 self._bus.check()
                 self._bus.finish(self.agent_id)
         if not isinstance(result, AgentResult):
             raise AgentError(f"the agent returned {type(result).__name__}, not an AgentResult")
         return _sound(result)
+
+    def _hang_up(self) -> None:
+        """What the agent has left running gets no more answers from its model."""
+        if self.line is not None:
+            self.line.close()
 
     def _claim(self) -> bool:
         """Whether the caller is the one to take the patch: it is taken once."""
@@ -151,7 +165,9 @@ class Seat:
         sandbox, baseline = self._open_sandbox(), self._baseline
         if baseline is None:
             raise SandboxLost("the sandbox was never made ready")
-        return Work(result, repository.take(sandbox, self.assignment.workdir, baseline), seconds)
+        return Work(
+            metered(result, self.line), repository.take(sandbox, self.assignment.workdir, baseline), seconds
+        )
 
     def _open_sandbox(self) -> Sandbox:
         with self._lock:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import cooperbench
+from cooperbench.agents import prompting
 from cooperbench.agents.base import Means
 from cooperbench.dataset.model import Pair
 from cooperbench.errors import RunConflict, UsageError
 from cooperbench.eval.judging import Judging
 from cooperbench.runner.means import means_of
+from cooperbench.runner.models import ModelSpec
 from cooperbench.runs import SETTINGS, RunDirectory, differences
 
 DEFAULT_AGENT = "mini_swe_agent_v2"
@@ -57,6 +59,9 @@ class RunSpec:
     max_cost: float | None = None
     """US dollars after which no new trial starts."""
     max_trial_cost: float | None = None
+    models: ModelSpec = field(default_factory=ModelSpec)
+    prompts: Path | None = None
+    """A directory of the user's own prompt templates."""
 
     def __post_init__(self) -> None:
         if self.setting not in SETTINGS:
@@ -82,6 +87,20 @@ class RunSpec:
         return {"subset": self.subset, "repo": self.repo, "task_id": self.task_id, "features": features}
 
 
+def refuse_unconfigured(name: str, agent: object, spec: RunSpec) -> None:
+    """What an agent is given must be something it can use, before anything runs.
+
+    Raises:
+        UsageError: it needs a configuration and has none, or has one that is none; or prompt templates that are none.
+    """
+    config = spec.agent_config
+    if config is None and (needed := getattr(agent, "needs_config", None)):
+        raise UsageError(f"agent {name!r} needs --agent-config (agent_config): {needed}")
+    if callable(check := getattr(agent, "check_config", None)):
+        check(config)
+    prompting.check(spec.prompts)
+
+
 # ---------------------------------------------------------------------------------------------- config.json
 
 
@@ -98,6 +117,8 @@ def configuration(spec: RunSpec, backend: str, dataset: Path, pairs: Sequence[Pa
         "agent_timeout": spec.agent_timeout,
         "max_cost": spec.max_cost,
         "max_trial_cost": spec.max_trial_cost,
+        **spec.models.configuration(),
+        "prompts": _fingerprint(spec.prompts) if spec.prompts is not None else None,
         "messaging_enabled": spec.messaging,
         "git_enabled": spec.git,
         "redis": spec.redis is not None,

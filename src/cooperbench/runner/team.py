@@ -16,6 +16,7 @@ from cooperbench.errors import BackendError, CooperBenchError
 from cooperbench.eval.backends.base import EvalBackend, SandboxSpec
 from cooperbench.pool import describe
 from cooperbench.runner.crew import Crew
+from cooperbench.runner.models import metered
 from cooperbench.runner.repository import Taken
 from cooperbench.runner.seat import Seat, Work
 
@@ -121,6 +122,7 @@ class Team:
         if isinstance(error, BackendError) or self._ready.broken or not isinstance(error, Exception):
             raise error
         told = {"traceback": "".join(traceback.format_exception(error))}
-        failed = Work(AgentResult(ERROR, error=describe(error), messages=[told]), Taken(b""), 0.0)
+        result = AgentResult(ERROR, error=describe(error), messages=[told])
+        failed = Work(metered(result, seat.line), Taken(b""), 0.0)
         self._finished(seat, failed)
         return failed

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from cooperbench.agents.base import ERROR, Agent
+from cooperbench.agents.base import ERROR, Agent, Assignment
 from cooperbench.budget import Budget
 from cooperbench.collaboration import Bus, Posting
 from cooperbench.collaboration.door import Door
@@ -23,8 +23,10 @@ from cooperbench.errors import BackendError
 from cooperbench.eval.backends.base import EvalBackend, SandboxSpec
 from cooperbench.events import AgentFinished, Progress, TrialFinished, TrialStarted
 from cooperbench.pool import describe
+from cooperbench.runner.agent_images import AgentImages
 from cooperbench.runner.assignments import assignments
 from cooperbench.runner.crew import Crew
+from cooperbench.runner.models import Models
 from cooperbench.runner.records import agent_record, conversation, trajectory
 from cooperbench.runner.seat import GRACE, MARGIN, Seat, Work
 from cooperbench.runner.spec import RunSpec
@@ -46,6 +48,8 @@ class Bench:
     budget: Budget
     server: RedisServer | None
     """Where agents outside the harness's process reach their bus."""
+    models: Models
+    agent_images: AgentImages
     tell: Progress
 
 
@@ -60,12 +64,11 @@ class Trial:
         self._started_at = datetime.now(UTC)
         self._begun = time.monotonic()
         self._run_id = f"{random.getrandbits(32):08x}"
+        self._purse = bench.budget.purse()
         assigned = assignments(bench.spec, task, directory)
         self._bus, self._door = self._new_bus([one.agent_id for one in assigned])
-        url = self._door.url if self._door is not None else None
-        seats = [Seat(bench.new_agent(), replace(one, bus_url=url), self._bus) for one in assigned]
+        seats = [Seat(bench.new_agent(), self._connected(one), self._bus) for one in assigned]
         self._team = Team(seats, bench.crew, self._agent_finished)
-        self._purse = bench.budget.purse()
         self._halted = False
 
     def run(self) -> TrialFinished:
@@ -109,13 +112,24 @@ class Trial:
     def _new_bus(self, names: list[str]) -> tuple[Bus | None, Door | None]:
         """What the agents share, if they share anything, and its door to the outside, if it has one."""
         means, server = self._bench.spec.means, self._bench.server
+        turns = self._bench.models.turns(self._directory)
         if len(names) < 2 or not means.any:
             return None, None
         if server is None:
-            return Bus(names, means=means), None
+            return Bus(names, means=means, turns=turns), None
         outpost = Outpost(server, self._run_id, names)
-        bus = Bus(names, means=means, inboxes=outpost, show=outpost.show)
+        bus = Bus(names, means=means, inboxes=outpost, show=outpost.show, turns=turns)
         return bus, Door(outpost, bus)
+
+    def _connected(self, assignment: Assignment) -> Assignment:
+        """An assignment with its ways to the model and, for processes elsewhere, to the bus."""
+        return replace(
+            assignment,
+            bus_url=self._door.url if self._door is not None else None,
+            line=self._bench.models.line(assignment.agent_id, self._directory, self._purse),
+            image=self._task.image,
+            prompts=self._bench.spec.prompts,
+        )
 
     def _close_bus(self) -> None:
         if self._door is not None:
@@ -125,14 +139,16 @@ class Trial:
 
     def _agent_finished(self, seat: Seat, work: Work) -> None:
         result = work.result
-        self._purse.spend(result.cost or 0.0)
+        if seat.line is None:  # a line has paid for every call
+            self._purse.spend(result.cost or 0.0)
         self._bench.tell(AgentFinished(self._pair, seat.agent_id, result.status, result.cost))
 
     def _sandbox(self, seat: Seat) -> SandboxSpec:
         spec, task = self._bench.spec, self._task
         labels = {"run": spec.run_name, "trial": f"{spec.setting}/{self._pair.name}", "agent": seat.agent_id}
+        image = self._bench.agent_images.ready(task.image)
         seconds = spec.agent_timeout + MARGIN
-        return SandboxSpec(task.image, seconds, network=task.network, labels=labels, user="root")
+        return SandboxSpec(image, seconds, network=task.network, labels=labels, user="root")
 
     # ------------------------------------------------------------------------------------------ what is kept
 

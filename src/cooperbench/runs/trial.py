@@ -19,6 +19,7 @@ from typing import Any
 from cooperbench import atomic
 from cooperbench.dataset.model import Pair
 from cooperbench.errors import UsageError
+from cooperbench.redaction import redacted, secrets
 
 SOLO = 0
 """Stands for the feature number of a patch that is one agent's work on all features."""
@@ -27,6 +28,8 @@ _RESULT = "result.json"
 _VERDICT = "eval.json"
 _EVENTS = "events.jsonl"
 _UNJUDGED = "eval_error.json"
+_CALLS = "calls.{}.jsonl"
+_TURNS = "turns.jsonl"
 _LOG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.log")
 _STALE = (".log", ".tmp")
 
@@ -101,23 +104,40 @@ class TrialDirectory:
 
     def write_events(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Keep everything that happened, one JSON value a line."""
-        lines = (json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+        hidden = secrets()
+        lines = (json.dumps(redacted(event, hidden), ensure_ascii=False) + "\n" for event in events)
         self._write(_EVENTS, "".join(lines).encode("utf-8", "replace"))
 
     def read_events(self) -> list[dict[str, Any]]:
         """Everything that happened; empty when nothing is on disk, without what cannot be read."""
-        found: list[dict[str, Any]] = []
-        with contextlib.suppress(OSError):
-            for line in (self.path / _EVENTS).read_bytes().splitlines():
-                with contextlib.suppress(ValueError, RecursionError):
-                    event = json.loads(line)
-                    found += [event] if isinstance(event, dict) else []
-        return found
+        return _lines(self.path / _EVENTS)
 
     def write_tasks(self, tasks: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]]) -> None:
         """Keep a team's task list as it was at the end, and what was done to it."""
         self._write_json("tasks.json", list(tasks))
         self._write_json("task_log.json", list(log))
+
+    # ---------------------------------------------------------------------------------- its recording
+
+    def append_call(self, agent: str, call: Mapping[str, Any]) -> None:
+        """Keep one call of an agent to its model, after those before it."""
+        self._append_json(_CALLS.format(agent), call)
+
+    def read_calls(self, agent: str) -> list[dict[str, Any]]:
+        """An agent's recorded calls; empty when none are on disk."""
+        return _lines(self.path / _CALLS.format(agent))
+
+    def recorded(self) -> bool:
+        """Whether calls of its agents are on disk."""
+        return any(name.startswith("calls.") for name in self._names())
+
+    def append_turn(self, turn: Mapping[str, Any]) -> None:
+        """Keep which operation of whom took effect on the bus next."""
+        self._append_json(_TURNS, turn)
+
+    def read_turns(self) -> list[dict[str, Any]]:
+        """The order in which the bus served its agents."""
+        return _lines(self.path / _TURNS)
 
     # ---------------------------------------------------------------------------------- its judgement
 
@@ -178,11 +198,27 @@ class TrialDirectory:
         atomic.write_bytes(self.path / name, content)
 
     def _write_json(self, name: str, value: Any) -> None:
-        atomic.write_json(self.path / name, value)
+        atomic.write_json(self.path / name, redacted(value, secrets()))
+
+    def _append_json(self, name: str, value: Any) -> None:
+        line = json.dumps(redacted(value, secrets()), ensure_ascii=False)
+        atomic.append_bytes(self.path / name, line.encode("utf-8", "replace") + b"\n")
 
 
 def _stem(feature: int) -> str:
     return "solo" if feature == SOLO else f"agent{feature}"
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file; the last line of a killed writer may be half a line."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                value = json.loads(line)
+                if isinstance(value, dict):
+                    found.append(value)
+    return found
 
 
 def _object(path: Path) -> dict[str, Any] | None:

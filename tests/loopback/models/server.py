@@ -80,8 +80,10 @@ class _Request(BaseHTTPRequestHandler):
                 [json.dumps({"error": {"message": f"wrong key {key}", "type": "auth"}})],
             )
         elif model.failures:
-            said = {"error": {"message": "not now", "type": "overloaded_error"}}
-            self._say(model.failures.pop(0), "application/json", [json.dumps(said)])
+            status = model.failures.pop(0)
+            kind = "invalid_request_error" if status < 429 else "overloaded_error"
+            said = {"type": "error", "error": {"message": "not now", "type": kind}}
+            self._say(status, "application/json", [json.dumps(said)])
         elif not path.endswith(("/v1/chat/completions", "/v1/responses", "/v1/messages")):
             self._say(404, "application/json", [json.dumps({"error": {"message": f"no {path}"}})])
         else:

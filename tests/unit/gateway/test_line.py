@@ -19,6 +19,7 @@ from cooperbench.gateway.recording import Recorded, masked
 from cooperbench.gateway.upstream import open_source
 from tests.loopback.models import KEY, ModelServer, Script
 
+HEADERS = ("Authorization", "X-Api-Key", "x-goog-api-key")
 SCRIPT = Script({"agent1": ["ls", "pwd"]})
 PRICE = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "cache_read_input_token_cost": 1e-7}
 FIRST = 1000 * 1e-6 + 10 * 2e-6
@@ -170,9 +171,9 @@ def test_the_door_knows_a_token_as_long_as_its_agent_works(gateway: Gateway) -> 
     line = gateway.line("agent1", Budget().purse())
     url = line.url
     assert url.startswith("http://127.0.0.1:")
-    assert [knock(url, line.token, chat(), name)[0] for name in ("Authorization", "x-api-key")] == [200, 200]
+    assert [knock(url, line.token, chat(), name)[0] for name in HEADERS] == [200] * 3
     assert knock(url, "cb-guess", chat())[0] == 401
-    gateway.dismiss(line)
+    line.close()
     assert knock(url, line.token, chat())[0] == 401
     assert line.answer("/v1/chat/completions", chat()).status == 401
 
@@ -232,6 +233,7 @@ def test_only_what_no_two_runs_share_is_passed_over() -> None:
         "4 passed in 1.75s at /tmp/tmpxyz, commit 0123abc"
     )
     assert text("3 passed") != text("3 failed")
+    assert text("msg_01a2-9b3c-77") == text("msg_0f12-aaaa-01")
     assert masked({"model": "a", "metadata": {"x": 1}, "m": 1}) == masked({"model": "b", "m": 1})
 
 

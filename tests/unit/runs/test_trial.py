@@ -124,3 +124,30 @@ def test_clear_leaves_nothing(trial: TrialDirectory) -> None:
 def test_a_log_cannot_be_written_elsewhere(trial: TrialDirectory, name: str) -> None:
     with pytest.raises(UsageError, match="no name for a test log"):
         trial.write_verdict({}, {name: b""})
+
+
+def test_no_secret_is_written(trial: TrialDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """3.10: but for patches, which are bytes under judgement."""
+    monkeypatch.setenv("SOME_API_KEY", "sk-in-the-open")
+    told = {"text": "it said sk-in-the-open"}
+    trial.write_trajectory(1, told)
+    trial.write_conversation([told])
+    trial.write_events([told])
+    trial.append_call("agent1", told)
+    trial.append_turn(told)
+    trial.write_patch(1, b"+sk-in-the-open\n")
+    trial.write_result({**DONE, "error": "sk-in-the-open"})
+    holding = {path.name for path in trial.path.iterdir() if b"sk-in-the-open" in path.read_bytes()}
+    assert holding == {"agent1.patch"}
+    assert trial.read_calls("agent1") == [{"text": "it said [redacted]"}]
+
+
+def test_a_recording_is_read_up_to_where_its_writer_was_killed(trial: TrialDirectory) -> None:
+    assert trial.read_calls("agent1") == []
+    assert not trial.recorded()
+    for number in range(3):
+        trial.append_call("agent1", {"number": number})
+    place = trial.path / "calls.agent1.jsonl"
+    place.write_bytes(place.read_bytes()[:-5])
+    assert [call["number"] for call in trial.read_calls("agent1")] == [0, 1]
+    assert trial.recorded()

@@ -1,0 +1,77 @@
+"""Runs of the bundled dataset with agents whose model is the scripted one on the loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cooperbench import run
+from cooperbench.dataset import demo_dataset
+from cooperbench.dataset.model import Pair
+from cooperbench.runs import RunDirectory, TrialDirectory
+from tests.loopback.models import KEY, ModelServer, Script
+
+DEMO = demo_dataset()
+PAIR = Pair("gridline_task", 3, (1, 2))
+"""Two features that must be negotiated: without it they conflict."""
+WORK = DEMO / "scripts" / "gridline_task" / "task3" / "f1_f2"
+PRICES = {
+    "scripted": {
+        "input_cost_per_token": 1e-6,
+        "output_cost_per_token": 2e-6,
+        "cache_read_input_token_cost": 1e-7,
+    }
+}
+
+
+def negotiated(*last: str) -> Script:
+    """Each agent says and does what its recorded script does, then `last`."""
+    return Script({agent: [(WORK / f"{agent}.sh").read_text(), *last] for agent in ("agent1", "agent2")})
+
+
+@contextlib.contextmanager
+def model(script: Script, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
+    """The scripted model, its key in this process's environment."""
+    monkeypatch.setenv("LOOPBACK_KEY", KEY)
+    with ModelServer(script) as server:
+        yield server
+
+
+def run_pair(name: str, agent: str, logs: Path, server: ModelServer | None, **options: Any) -> dict[str, Any]:
+    """One coop trial of the negotiated pair; its line in the summary."""
+    prices = logs.parent / "prices.json"
+    prices.write_text(json.dumps(PRICES))
+    reached = {"base_url": server.url, "api_key_env": "LOOPBACK_KEY"} if server is not None else {}
+    summary = run(
+        name,
+        agent=agent,
+        repo=PAIR.repo,
+        task_id=PAIR.task_id,
+        features=PAIR.features,
+        dataset_dir=DEMO,
+        logs_dir=logs,
+        prices=prices,
+        agent_timeout=240,
+        **{"backend": "local", "model_name": "openai/scripted", **reached, **options},
+    )
+    (line,) = summary["results"]
+    return dict(line)
+
+
+def trial(logs: Path, name: str, setting: str = "coop") -> TrialDirectory:
+    """Its place on disk."""
+    return RunDirectory(logs, name).trial(setting, PAIR)
+
+
+def files_of(directory: TrialDirectory, names: Sequence[str] = ()) -> dict[str, bytes]:
+    """Its files, or some of them."""
+    return {
+        path.name: path.read_bytes()
+        for path in directory.path.rglob("*")
+        if path.is_file() and (not names or path.name in names)
+    }
