@@ -33,7 +33,7 @@ VERBS = {
     "show": ("results", "a run's results, or one trial in full"),
     "runs": ("results", "the runs there are"),
     "prepare": ("datasets", "download the dataset, or take it from a directory, an archive or git"),
-    "images": ("images", "build the images of the dataset's tasks"),
+    "images": ("images", "pull, import, build and look after the images sandboxes are made from"),
     "tasks": ("datasets", "what the dataset, or a selection of it, holds"),
     "validate": ("judging", "the dataset's own health: gold patches merge or not, pass; empty patches fail"),
     "backends": ("machine", "where sandboxes can run"),

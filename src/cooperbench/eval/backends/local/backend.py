@@ -15,6 +15,7 @@ from cooperbench.eval.backends.local.config import Settings
 from cooperbench.eval.backends.local.engine import Engine
 from cooperbench.eval.backends.local.images import NoSuchImage
 from cooperbench.eval.backends.local.sandbox import LocalSandbox
+from cooperbench.eval.backends.local.store.dockerbuild import Build
 from cooperbench.eval.backends.local.store.provision import Provision
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,15 @@ class LocalBackend:
             digest = self._provision.image(engine, image).digest
         self._provision.hold(engine, image, digest)
         return digest
+
+    def build_image(self, image: str, context: Path) -> str | None:
+        """Build an image from the Dockerfile in `context`, steps done before excepted; returns its digest.
+
+        Raises:
+            UsageError: the Dockerfile asks for what is not built here. SandboxStartError: a step failed.
+        """
+        network = self._settings.build_network
+        return Build(self.engine(), self._provision, image, context, network).run()
 
     def keep_within(self, size: int | None) -> int:
         """See `base.Budgeted`."""

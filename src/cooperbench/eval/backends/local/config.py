@@ -46,6 +46,8 @@ class Settings:
     """Registries that are asked first, in this order: ``host[:port][/prefix]``, with ``http://`` before it perhaps."""
     pull_patience: float = 6 * 3600.0
     """Seconds a registry's "too many requests" is waited out."""
+    build_network: Network = "open"
+    """What the RUN instructions of Dockerfiles get."""
     disk_budget: int | str = 0
     """Bytes of image layers to keep (or text such as ``"20g"``); 0: no bound."""
     rung: str | None = None
@@ -80,6 +82,8 @@ class Settings:
         self._check_images()
 
     def _check_images(self) -> None:
+        if self.build_network not in get_args(Network):
+            raise UsageError(f"local backend: build_network: one of {', '.join(get_args(Network))}")
         if self.pull not in PULLS:
             raise UsageError(f"local backend: pull {self.pull!r}: one of {', '.join(PULLS)}")
         if not isinstance(self.pull_patience, int | float) or self.pull_patience < 0:

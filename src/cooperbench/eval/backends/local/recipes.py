@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from cooperbench.errors import BackendError, SandboxStartError
 from cooperbench.eval.backends import building
 from cooperbench.eval.backends.base import Recipe, SandboxSpec
-from cooperbench.eval.backends.local.engine import Engine, Extras
+from cooperbench.eval.backends.local.engine import Engine
 from cooperbench.eval.backends.local.images import Image
+from cooperbench.eval.backends.local.sandbox import LocalSandbox
+from cooperbench.eval.backends.local.sealing import seal
 
 log = logging.getLogger(__name__)
 
@@ -44,24 +45,13 @@ def prepare(engine: Engine, name: str, recipe: Recipe) -> str:
 
 def _build(engine: Engine, name: str, recipe: Recipe, base: Image, digest: str) -> None:
     log.info("building image %s with %s on %s", name, recipe.script, recipe.base)
-    spec = SandboxSpec(recipe.base, timeout=_SECONDS + 60, workdir=_CONTEXT, network=recipe.network)
-    sandbox = engine.create(spec, base, Extras(binds=_BINDS, build=True))
-    upper = engine.state.upper(sandbox.number)
-    try:
-        try:
-            sandbox.put_archive(_CONTEXT, building.archive(recipe))
-            done = sandbox.run(["sh", "-eu", f"{_CONTEXT}/{recipe.script}"], timeout=_SECONDS)
-            if not engine.disk:
-                sandbox.export(upper)
-        except BackendError as error:
-            raise SandboxStartError(f"image {name!r}: building it failed: {error}") from error
-        finally:
-            sandbox.terminate()
+    layer = f"layers/{digest[7:23]}"
+
+    def work(sandbox: LocalSandbox) -> None:
+        sandbox.put_archive(_CONTEXT, building.archive(recipe))
+        done = sandbox.run(["sh", "-eu", f"{_CONTEXT}/{recipe.script}"], timeout=_SECONDS)
         building.complain(name, recipe, done)
-        layer = f"layers/{digest[7:23]}"
-        engine.state.discard(layer)  # of a build that died between making its layer and recording its image
-        places = [place["at"] for place in engine.places(base)]
-        engine.launcher.ask("seal", upper=upper, target=layer, host_places=places, dropped=_DROPPED)
-        engine.images.add(replace(base, digest=digest, layers=(layer, *base.layers)), ())
-    finally:
-        engine.bury(upper)
+
+    spec = SandboxSpec(name, _SECONDS + 60, _CONTEXT, network=recipe.network, user="root")
+    seal(engine, spec, base, layer, work, binds=_BINDS, dropped=_DROPPED)
+    engine.images.add(replace(base, digest=digest, layers=(layer, *base.layers)), ())

@@ -15,6 +15,7 @@ from pathlib import Path
 from cooperbench import atomic
 from cooperbench.eval.backends.local.state import State
 from cooperbench.eval.backends.local.store.claims import STORE, Claims
+from cooperbench.eval.backends.local.store.reference import familiar
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,17 @@ def prune(state: State, claims: Claims) -> list[str]:
     return lines
 
 
-def remove(state: State, claims: Claims, digest: str) -> list[str]:
-    """Remove an image, its names and the layers nothing else has; nothing when somebody uses it."""
+def remove(state: State, claims: Claims, digest: str, name: str = "") -> list[str]:
+    """Remove an image, its names and the layers nothing else has; nothing when somebody uses it.
+
+    Args:
+        name: remove this name only, where the image has others.
+    """
     with state.locked(STORE):
+        names = next((entry.names for entry in entries(state) if entry.digest == digest), ())
+        if name and len(names) > 1:
+            _forget_names(state, familiar(name))
+            return [f"local: name {familiar(name)}"]
         return _remove(state, claims, lambda entry: entry.digest == digest)
 
 
@@ -115,12 +124,13 @@ def _remove(state: State, claims: Claims, unwanted: Callable[[Entry], bool]) -> 
     return lines
 
 
-def _forget_names(state: State) -> None:
+def _forget_names(state: State, name: str = "") -> None:
+    """Forget names of images that are gone, and this one."""
     there = {path.name for path in (state.path / "images").glob("*.json")}
     for path in (state.path / "names").glob("*.json"):
         entry = atomic.read_json(path)
         digest = str(entry.get("digest")) if isinstance(entry, dict) else ""
-        if f"{digest.removeprefix('sha256:')}.json" not in there:
+        if f"{digest.removeprefix('sha256:')}.json" not in there or (name and entry["name"] == name):
             path.unlink(missing_ok=True)
 
 
