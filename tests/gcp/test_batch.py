@@ -48,7 +48,7 @@ def _new_machines(cloud: Cloud) -> None:
     cloud.store.writes.clear()
 
 
-@pytest.mark.parametrize("count", [8, 80])
+@pytest.mark.parametrize("count", [8, 32])
 def test_what_is_asked_of_the_services(count: int, cloud: Cloud, backend: GCPBatchBackend) -> None:
     """At most two calls a look, each part of the results read once, and a few more, whatever the number of works."""
     all_fine(done(backend, [work(n) for n in range(count)], wishes(4)), count)
@@ -187,9 +187,13 @@ def test_what_would_cost_too_much_is_not_begun(cloud: Cloud, backend: GCPBatchBa
     assert cloud.store.names(BUCKET) == []
 
 
-def test_an_image_that_is_not_there_spoils_its_own_works(backend: GCPBatchBackend) -> None:
-    missing = [work(9, image="registry.example/no/such:image")]
-    found = done(backend, [work(0), *missing, work(1)], wishes(2))
+@pytest.mark.parametrize(
+    "image", ["registry.example/no/such:image", "it's;$(touch /tmp/obeyed)\n`touch /tmp/obeyed`"]
+)
+def test_an_image_that_is_none_spoils_its_own_works(
+    image: str, cloud: Cloud, backend: GCPBatchBackend
+) -> None:
+    found = done(backend, [work(0), work(9, image=image), work(1)], wishes(2))
     refused = found.pop("work-00009")
     assert isinstance(refused, SandboxStartError)
     assert "cannot be pulled" in str(refused)
