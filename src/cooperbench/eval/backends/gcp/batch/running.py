@@ -192,7 +192,10 @@ class Batches:
                 if not self._wishes.cancel():
                     return
                 break
-        self._why = self._why if self._over else trouble.last_words(state.events, state.name)
+        if self._over:  # what was paid for is kept
+            yield from self._new(record, todo, seen)
+        else:
+            self._why = trouble.last_words(state.events, state.name)
         self._finish(record, len(record.keys))
 
     def _new(self, record: Record, todo: dict[str, Work], seen: set[str]) -> Iterator[tuple[str, Outcome]]:
