@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import google.auth
@@ -26,6 +27,10 @@ IMAGE = "registry.example/cooperbench/plain:1"
 CONFIGURED = ConfiguredImage(
     "registry.example/cooperbench/configured:1", "BY_IMAGE", "a 'b' $c", "/the-entrypoint-ran"
 )
+
+WITNESS = Path(f"/dev/shm/obeyed-{os.getpid()}")
+OBEYED = f"it's;$(touch {WITNESS})\n`touch {WITNESS}`"
+"""A name that a careless shell program obeys, on a VM too: VMs have this machine's /dev."""
 
 LIVE_IMAGE = "GCP_LIVE_IMAGE"
 

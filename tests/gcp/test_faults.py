@@ -133,14 +133,14 @@ def test_without_quota_the_wait_is_explained(
     made[0].terminate()
 
 
-def test_names_are_not_obeyed(cloud: Cloud, backend: GCPBatchBackend, sandbox: GCPSandbox) -> None:
+def test_names_are_not_obeyed(backend: GCPBatchBackend, sandbox: GCPSandbox) -> None:
     with pytest.raises(SandboxStartError, match="cannot be pulled"):
-        backend.create_sandbox("it's;$(touch /tmp/obeyed)\n`touch /tmp/obeyed`")
-    odd = backend.create_sandbox(clouds.IMAGE, workdir="/it's $(touch /tmp/obeyed)")
-    assert odd.exec("pwd").stdout_read() == "/it's $(touch /tmp/obeyed)\n"
+        backend.create_sandbox(clouds.OBEYED)
+    odd = backend.create_sandbox(clouds.IMAGE, workdir=f"/{clouds.OBEYED}")
+    assert odd.exec("pwd").stdout_read() == f"/{clouds.OBEYED}\n"
     odd.terminate()
     assert sandbox.exec("echo", "still here").stdout_read() == "still here\n"
-    assert not (cloud.zone.made[-1].directory / "tmp" / "obeyed").exists()
+    assert not clouds.WITNESS.exists()
 
 
 def test_a_sandbox_sees_neither_mailbox_nor_credentials(cloud: Cloud, backend: GCPBatchBackend) -> None:
