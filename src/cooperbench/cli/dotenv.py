@@ -13,7 +13,7 @@ from pathlib import Path
 from cooperbench.errors import UsageError
 
 FILE = ".env"
-_LINE = re.compile(r"""(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s#]*))\s*(?:#.*)?""")
+_LINE = re.compile(r"""(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s#"']*))\s*(?:#.*)?""")
 
 
 def load_dotenv(path: Path | None = None, environ: MutableMapping[str, str] | None = None) -> None:
