@@ -123,6 +123,15 @@ def disk_budget(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def frozen(parser: argparse._ActionsContainer) -> None:
+    """Whether images may have changed."""
+    parser.add_argument(
+        "--frozen",
+        action="store_true",
+        help="use no image whose digest is another than the one the run recorded",
+    )
+
+
 def judging(parser: argparse._ActionsContainer) -> None:
     """How verdicts are reached."""
     parser.add_argument(

@@ -22,6 +22,7 @@ def eval_flags(parser: argparse.ArgumentParser) -> None:
     flags.backend(group)
     flags.logs(group)
     _concurrency(group)
+    flags.frozen(group)
     group.add_argument(
         "--max-cost",
         type=flags.dollars,
@@ -82,6 +83,7 @@ def _eval(args: argparse.Namespace) -> int:
             force=args.force,
             backend=args.backend,
             disk_budget=args.disk_budget,
+            frozen=args.frozen,
             dataset_dir=places.dataset_dir(args, settled=False),
             logs_dir=logs_dir,
             max_cost=args.max_cost,

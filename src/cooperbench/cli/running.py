@@ -97,6 +97,7 @@ def _place_flags(parser: argparse.ArgumentParser) -> None:
     flags.backend(group)
     flags.logs(group)
     flags.disk_budget(group)
+    flags.frozen(group)
     group.add_argument(
         "-c",
         "--concurrency",
@@ -180,6 +181,7 @@ def _perform(args: argparse.Namespace, name: str, **what: Any) -> int:
             concurrency=args.concurrency,
             eval_concurrency=args.eval_concurrency,
             disk_budget=args.disk_budget,
+            frozen=args.frozen,
             progress=progress,
             **flags.rules(args),
             **what,

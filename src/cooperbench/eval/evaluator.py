@@ -56,6 +56,7 @@ def evaluate(
     integrity_rule: str | None = None,
     independent: bool | None = None,
     disk_budget: int | None = None,
+    frozen: bool = False,
     max_cost: float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -72,6 +73,7 @@ def evaluate(
         merge_rule, integrity_rule: see `cooperbench.eval.plan.Rules`.
         independent: also each agent's patch by itself. Like the three before, None is as the run was made.
         disk_budget: bytes of images to keep, on a backend that keeps any; None as its settings say.
+        frozen: judge with the images the run was made with only: one that has another digest now is an error.
         max_cost: US dollars that the machines of a batch may cost, by estimate; only a backend that judges in batches
             has such a bound.
 
@@ -102,11 +104,16 @@ def evaluate(
             try:
                 tasks = [dataset.task(trial.pair.repo, trial.pair.task_id) for trial in trials]
                 if offers(chosen.backend, BatchBackend):
+                    if frozen:
+                        raise UsageError(
+                            f"backend {chosen.name} judges in batches, for which there is no --frozen"
+                        )
                     batch = Batch(run, dataset, judging, workers, max_cost, force, tell)
                     batch.judge(chosen.backend, trials)
                 else:
                     _refuse_what_is_for_batches(run, chosen.name, max_cost, tell)
-                    supply = Supply(chosen.backend, tasks, tell, recorded=recorded_images(config))
+                    recorded = recorded_images(config)
+                    supply = Supply(chosen.backend, tasks, tell, recorded=recorded, frozen=frozen)
                     judge_all(
                         supply, zip(tasks, trials, strict=True), judging, workers, force=force, tell=tell
                     )

@@ -41,12 +41,17 @@ class Supply:
         *,
         recorded: Mapping[str, str] | None = None,
         on_ready: OnReady | None = None,
+        frozen: bool = False,
     ) -> None:
-        """`work`: the task of each piece of it. `recorded`: digests images had when this work was last under way."""
+        """`work`: the task of each piece of it. `recorded`: digests images had when this work was last under way.
+
+        `frozen`: an image that has another digest now is not used.
+        """
         self._backend = backend
         self._tell = tell
         self._recorded = recorded or {}
         self._on_ready = on_ready
+        self._frozen = frozen
         tasks = list(work)
         self._tasks = {task.image: task for task in tasks}
         self._left = Counter(task.image for task in tasks)
@@ -99,6 +104,8 @@ class Supply:
         begun = time.monotonic()
         try:
             digest = ready_image(self._backend, task)
+            if self._frozen:
+                self._refuse_another(task.image, digest)
             if self._on_ready is not None:
                 self._on_ready(task.image, digest)
         except BaseException as problem:
@@ -109,6 +116,14 @@ class Supply:
         future.set_result(digest)
         if (seconds := time.monotonic() - begun) > 1:
             self._tell(Note(f"image {task.image} made ready in {seconds:.1f} s"))
+
+    def _refuse_another(self, image: str, digest: str | None) -> None:
+        before = self._recorded.get(image)
+        if before is not None and digest != before:
+            raise SandboxStartError(
+                f"image {image} is {digest or 'without a digest'} now; this run had {before}, and --frozen takes no "
+                "other: bring that one back, or leave --frozen out"
+            )
 
     def finished(self, task: Task) -> None:
         """A piece of a task's work is done with."""

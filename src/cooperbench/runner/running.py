@@ -86,6 +86,7 @@ def run(
     max_cost: float | None = None,
     max_trial_cost: float | None = None,
     disk_budget: int | None = None,
+    frozen: bool = False,
     max_calls: int | None = None,
     base_url: str | None = None,
     api_key_env: str | None = None,
@@ -123,6 +124,7 @@ def run(
         max_cost: US dollars after which no new trial starts; what is done is kept, and a call with more goes on.
         max_trial_cost: US dollars one trial may cost; its agents get no more answers from their model then.
         disk_budget: bytes of images to keep, on a backend that keeps any; None as its settings say.
+        frozen: a run that goes on takes the images it began with only: one that has another digest now is an error.
         max_calls: calls to the model each agent may make.
         base_url, api_key_env: a server of one's own in place of the model's provider, and the environment variable
             its key is in (without `base_url`: in place of the provider's usual one).
@@ -185,7 +187,7 @@ def run(
         refuse_another_experiment(directory, wanted)  # before anything is touched
         with directory.lock():
             refuse_another_experiment(directory, wanted)  # and once more: somebody may just have begun
-            tools = _Tools(chosen, server, reached, new_agent, specimen, one_at_a_time(progress))
+            tools = _Tools(chosen, server, reached, new_agent, specimen, one_at_a_time(progress), frozen)
             return _Invocation(spec, directory, dataset, tools).carry_out(pairs, wanted, reckoning)
 
 
@@ -199,6 +201,8 @@ class _Tools:
     new_agent: Callable[[], Agent]
     specimen: Agent
     tell: Progress
+    frozen: bool
+    """No image may be another than the one recorded."""
 
 
 class _Invocation:
@@ -279,7 +283,10 @@ class _Invocation:
                 now = self._directory.read_config() or {}
                 self._directory.write_config({**now, "images": {**now["images"], image: digest}})
 
-        return Supply(self._chosen.backend, work, self._tell, recorded=recorded, on_ready=record)
+        frozen = self._tools.frozen
+        return Supply(
+            self._chosen.backend, work, self._tell, recorded=recorded, on_ready=record, frozen=frozen
+        )
 
     def _budget(self) -> Budget:
         """The run's money; what its earlier invocations cost is spent."""

@@ -2,7 +2,8 @@
 
 `backend` is the door; `docs/local-sandbox.md` has the drawing. In the order a sandbox comes to be: `identity` (which
 user ids), `probe` (which of them works here), `state` (where files live), `launcher` (the zygote's other end),
-`images`, `hostimage` and `recipes` (what a sandbox is made from), `network`, `engine` (makes one), `sandbox` and
+`images`, `hostimage` and `recipes` (what a sandbox is made from), `store/` (images from elsewhere), `network`, `engine`
+(makes one), `sealing` (a layer of what one writes), `sandbox` and
 `command` (the harness's end of it). `inside/` is what runs in the zygote and in the sandboxes.
 """
 
