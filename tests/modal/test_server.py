@@ -161,11 +161,11 @@ def test_a_layer_that_fails(app: Any) -> None:
 
 def test_a_process_outlives_nothing_and_streams_outlive_it(start: Any) -> None:
     sandbox = start()
-    process = sandbox.exec("sh", "-c", "sleep 3 & echo said", text=False)
     begun = time.monotonic()
+    process = sandbox.exec("sh", "-c", "sleep 3 & echo said", text=False)
     assert process.wait() == 0
     assert process.stdout.read() == b"said\n"
-    assert time.monotonic() - begun >= 2.5, "the stream was held by what went on"
+    assert time.monotonic() - begun >= 3, "the stream was held by what went on"
 
 
 def test_input_is_streamed_and_ends(start: Any) -> None:
@@ -245,8 +245,8 @@ def test_a_lifetime_ends_it(start: Any) -> None:
 
 
 def test_idleness_ends_it_and_work_does_not(start: Any) -> None:
-    idle, busy = start(idle_timeout=1), start(idle_timeout=1)
-    process = busy.exec("sleep", "4")
+    idle, busy = start(idle_timeout=1), start(idle_timeout=4)
+    process = busy.exec("sleep", "6")
     idle.wait(raise_on_termination=False)
     assert idle.poll() is not None
     assert busy.poll() is None
@@ -263,24 +263,22 @@ def test_the_network_is_what_was_asked_for(start: Any) -> None:
     assert blocked.stdout.read() == "1\n", "loopback alone"
 
 
-def test_the_rate_limit_with_and_without_a_word_on_when_to_come_back() -> None:
-    for policy in (True, False):
-        with clouds.cloud(rate=2.0, policy=policy) as strict, clouds.led_to(strict):
-            client = modal.Client.from_credentials(tokens.TOKEN_ID, tokens.TOKEN_SECRET)
-            app = modal.App.lookup("rate", create_if_missing=True, client=client)
-            image = modal.Image.from_registry(clouds.IMAGE).entrypoint([]).build(app)
-
-            def create(_: int = 0, app: Any = app, client: Any = client, image: Any = image) -> None:
-                modal.Sandbox.create("sleep", "60", app=app, client=client, image=image, block_network=True)
-
-            if policy:
-                for _ in range(7):
-                    create()
-                assert strict.desk.counted()["SandboxCreateV2"] > 7, "some were refused, and came back"
-            else:
-                with pytest.raises(ResourceExhaustedError):
-                    any(map(create, range(20)))
-            client.close()
+@pytest.mark.parametrize("policy", [True, False])
+def test_the_rate_limit_with_and_without_a_word_on_when_to_come_back(policy: bool) -> None:
+    with clouds.cloud(rate=0.5, policy=policy) as strict, clouds.led_to(strict):
+        client = modal.Client.from_credentials(tokens.TOKEN_ID, tokens.TOKEN_SECRET)
+        app = modal.App.lookup("rate", create_if_missing=True, client=client)
+        image = modal.Image.from_registry(clouds.IMAGE).entrypoint([]).build(app)
+        wishes: Any = {"app": app, "client": client, "image": image, "block_network": True}
+        modal.Sandbox.create("sleep", "60", **wishes)
+        strict.spend()
+        if policy:
+            modal.Sandbox.create("sleep", "60", **wishes)
+            assert strict.desk.counted()["SandboxCreateV2"] > 2, "it was refused, and came back"
+        else:
+            with pytest.raises(ResourceExhaustedError):
+                modal.Sandbox.create("sleep", "60", **wishes)
+        client.close()
 
 
 def test_figures_come_late(start: Any, cloud: Cloud) -> None:

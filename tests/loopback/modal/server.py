@@ -94,6 +94,10 @@ class Cloud:
         for fault in faults:
             self.desk.add(fault)
 
+    def spend(self) -> None:
+        """The workspace's allowance for creations is used up, as of now."""
+        self._tokens, self._counted_at = 0.0, time.monotonic()
+
     @property
     def alive(self) -> list[Box]:
         """Sandboxes that are not over."""
