@@ -8,6 +8,8 @@ environment. Nothing here imports the backend that is tested with it.
         ...
         assert cloud.traffic.count("batch.*", account=cloud.accounts.harness) < 40
 
+For a command of any kind: ``python -m tests.loopback.gcp COMMAND…``.
+
 | to see or change | where |
 |---|---|
 | variables for a harness in a process of its own | `cloud.environment` |

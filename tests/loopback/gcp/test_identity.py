@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import google.auth
 import pytest
@@ -66,3 +69,18 @@ def test_the_processes_environment_is_put_back(cloud: Cloud) -> None:
     with cloud.entered():
         os.environ["GCP_BUCKET"] = "changed"
     assert os.environ["GCP_BUCKET"] == BUCKET
+
+
+def test_a_command_against_a_cloud_of_its_own() -> None:
+    program = "from google.cloud import storage; import os; print(storage.Client().project, os.environ['GCP_BUCKET'])"
+    command = [
+        sys.executable,
+        "-m",
+        "tests.loopback.gcp",
+        sys.executable,
+        "-c",
+        f"{program}; raise SystemExit(7)",
+    ]
+    root = Path(__file__).parents[3]
+    ran = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
+    assert (ran.returncode, ran.stdout) == (7, f"{PROJECT} {BUCKET}\n"), ran.stderr
