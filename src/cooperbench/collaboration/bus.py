@@ -64,6 +64,7 @@ class Bus:
         self._inboxes = inboxes or MemoryInboxes(self.agents)
         self._finished: set[str] = set()
         self._reads = dict.fromkeys(self.agents, 0)
+        self._closed = False
         self._failure: BackendError | None = None
         self.tasks = TaskList(self._record, self._finished.__contains__, show or (lambda _: None))
         self.notes = Scratchpad(self._record)
@@ -183,11 +184,16 @@ class Bus:
             self._inboxes.put_back(agent, messages)
 
     def close(self) -> None:
-        """Record what came from outside and nobody has read; the bus is not used any more."""
-        for agent in self.agents:
-            with self._record.turn(agent, "close"):
-                self._record_foreign(self._inboxes.take(agent))
-        self._inboxes.close()
+        """Record what came from outside and nobody has read; the bus is not used any more. Once is enough."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            for agent in self.agents:
+                with self._record.turn(agent, "close"):
+                    self._record_foreign(self._inboxes.take(agent))
+        finally:
+            self._inboxes.close()
 
     def _deliver(self, sender: str, recipient: str, text: str, *, broadcast: bool) -> Message:
         entry = self._record.add(sender, "message", to=recipient, text=text, broadcast=broadcast)
