@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import urllib.parse
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.loopback.gcp.accounts import Accounts
@@ -115,11 +116,11 @@ class Control:
             )
         return None
 
-    def _operation(self, permission: str, project: str, subject: str, act: object) -> Operation:
+    def _operation(self, permission: str, project: str, subject: str, act: Callable[[], Reply]) -> Operation:
         def inside() -> Reply:
             if project != self._project.name:
                 raise Refused(403, f"Permission denied on resource project {project}.")
-            return act()  # type: ignore[operator, no-any-return]
+            return act()
 
         return Operation(permission, subject, inside, permission)
 

@@ -211,7 +211,7 @@ class Store:
             self.get(bucket, name, held)
             del self.bucket(bucket).blobs[name]
 
-    def list(self, bucket: str, wanted: Wanted) -> Listing:
+    def page(self, bucket: str, wanted: Wanted) -> Listing:
         """One page of names in byte order."""
         with self._lock:
             blobs = dict(self.bucket(bucket).blobs)

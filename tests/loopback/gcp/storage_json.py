@@ -6,6 +6,7 @@ import re
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tests.loopback.gcp.objects import ANY, PAGE, Blob, Precondition, Store, Wanted
@@ -88,7 +89,7 @@ class JsonApi:
         return _operation("objects.list", bucket, bucket, lambda: self._list(bucket, wanted))
 
     def _list(self, bucket: str, wanted: Wanted) -> Reply:
-        page = self._store.list(bucket, wanted)
+        page = self._store.page(bucket, wanted)
         body: dict[str, Any] = {"kind": "storage#objects"}
         if page.blobs:
             body["items"] = [blob.resource() for blob in page.blobs]
@@ -103,7 +104,7 @@ class JsonApi:
         held, store = condition(request.query), self._store
         if compose:
             body = request.json()
-            act: Callable[[], Reply] = lambda: self._compose(bucket, name, body, held)  # noqa: E731
+            act = partial(self._compose, bucket, name, body, held)
             return _operation("objects.create", bucket, name, act) if request.method == "POST" else None
         if request.method == "GET" and request.query.get("alt") == "media":
             return _operation(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Callable
+from functools import partial
 
 from tests.loopback.gcp.objects import ANY, Blob, Precondition, Store
 from tests.loopback.gcp.storage_json import media
@@ -88,7 +89,7 @@ class Batches:
         permissions = {operation.permission for _, operation in asked if operation}
         if len(bucket) != 1 or len(permissions) != 1:
             raise Refused(400, "loopback server: a batch does one thing in one bucket")
-        act = lambda: _answers([(number, operation.act) for number, operation in asked if operation])  # noqa: E731
+        act = partial(_answers, [(number, operation.act) for number, operation in asked if operation])
         return Operation("storage.batch", str(len(parts)), act, permissions.pop(), bucket.pop())
 
 

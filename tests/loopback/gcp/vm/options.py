@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -71,3 +72,14 @@ def _names(listed: str) -> dict[str, str]:
         forms = entry.split("|")
         found.update({f"{'-' if len(form) == 1 else '--'}{form}": forms[-1] for form in forms})
     return found
+
+
+def formatted(form: str, facts: Mapping[str, str]) -> str:
+    """A template of docker's with these facts filled in."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in facts:
+            raise CommandFailed(f"loopback engine: template {found[0]} is not served")
+        return facts[found[1]]
+
+    return re.sub(r"\{\{\s*([^}]*?)\s*\}\}", value, form)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cooperbench.eval.backends.base import Completed
+from tests.loopback.gcp.vm import image_verbs
 from tests.loopback.gcp.vm.containers import Container
-from tests.loopback.gcp.vm.options import CommandFailed, Options, parse
+from tests.loopback.gcp.vm.options import CommandFailed, Options, formatted, parse
 
 if TYPE_CHECKING:
     from tests.loopback.gcp.vm.engine import Engine
@@ -39,7 +40,7 @@ def _create(engine: Engine, given: Options) -> Container:
         if given.last("pull") == "never":
             raise CommandFailed(f"Error response from daemon: No such image: {image}", 125)
         try:
-            _pull_image(engine, image)
+            image_verbs.pull_image(engine, image)
         except CommandFailed as failure:
             raise CommandFailed(str(failure), 125) from failure
     published = engine.shelf.published(image)
@@ -236,7 +237,7 @@ def _inspect(engine: Engine, words: list[str], streams: Streams) -> int:
             ".State.ExitCode": str(container.code),
             ".State.OOMKilled": "false",
         }
-        streams.out(f"{_formatted(given.last('format', '{{.Id}}'), facts)}\n".encode())
+        streams.out(f"{formatted(given.last('format', '{{.Id}}'), facts)}\n".encode())
     return 0
 
 
@@ -251,7 +252,7 @@ def _ps(engine: Engine, words: list[str], streams: Streams) -> int:
         if not all(_fits(container, condition) for condition in given.values.get("filter", [])):
             continue
         facts = {".ID": container.id[:12], ".Image": container.image, ".Status": container.status}
-        streams.out(f"{_formatted(form, {**facts, '.Names': container.name})}\n".encode())
+        streams.out(f"{formatted(form, {**facts, '.Names': container.name})}\n".encode())
     return 0
 
 
@@ -267,81 +268,15 @@ def _fits(container: Container, condition: str) -> bool:
     raise CommandFailed(f"invalid filter '{kind}'")
 
 
-def _formatted(form: str, facts: Mapping[str, str]) -> str:
-    def value(found: re.Match[str]) -> str:
-        if found[1] not in facts:
-            raise CommandFailed(f"loopback engine: template {found[0]} is not served")
-        return facts[found[1]]
-
-    return re.sub(r"\{\{\s*([^}]*?)\s*\}\}", value, form)
-
-
-def _pull(engine: Engine, words: list[str], streams: Streams) -> int:
-    (image,) = parse(words, "platform", "q|quiet").rest
-    _pull_image(engine, image)
-    streams.out(
-        f"Digest: {engine.images[image]}\nStatus: Downloaded newer image for {image}\n{image}\n".encode()
-    )
-    return 0
-
-
-def _pull_image(engine: Engine, image: str) -> None:
-    engine.images[image] = engine.shelf.digest(image)
-    engine.pulls.append(image)
-
-
-def _image_inspect(engine: Engine, words: list[str], streams: Streams) -> int:
-    given = parse(words, "f|format", "")
-    for image in given.rest:
-        if image not in engine.images:
-            raise CommandFailed(f"Error response from daemon: No such image: {image}")
-        digest = engine.images[image]
-        repository = re.sub(r"(:[^/]*|@.*)$", "", image)
-        facts = {".Id": digest, "index .RepoDigests 0": f"{repository}@{digest}"}
-        streams.out(f"{_formatted(given.last('format', '{{.Id}}'), facts)}\n".encode())
-    return 0
-
-
-def _images(engine: Engine, words: list[str], streams: Streams) -> int:
-    parse(words, "format", "q|quiet")
-    streams.out("".join(f"{digest}\n" for digest in engine.images.values()).encode())
-    return 0
-
-
-def _rmi(engine: Engine, words: list[str], streams: Streams) -> int:
-    for image in parse(words, "", "f|force").rest:
-        if engine.images.pop(image, None) is None:
-            raise CommandFailed(f"Error response from daemon: No such image: {image}")
-        streams.out(f"Untagged: {image}\n".encode())
-    return 0
-
-
-def _prune(engine: Engine, words: list[str], streams: Streams) -> int:
-    parse(words, "filter", "a|all f|force")
-    used = {container.image for container in engine.all()}
-    for image in set(engine.images) - used:
-        del engine.images[image]
-    streams.out(b"Total reclaimed space: 0B\n")
-    return 0
-
-
-def _login(engine: Engine, words: list[str], streams: Streams) -> int:
-    given = parse(words, "u|username p|password", "password-stdin")
-    if "password-stdin" not in given.flags or not streams.read().strip():
-        raise CommandFailed("loopback engine: login takes a password on standard input")
-    engine.logins.append(given.rest[0] if given.rest else "docker.io")
-    streams.out(b"Login Succeeded\n")
-    return 0
-
-
 def _version(_: Engine, words: list[str], streams: Streams) -> int:
     form = parse(words, "f|format", "").last("format", "{{.Server.Version}}")
     facts = {".Server.Version": "loopback", ".ServerVersion": "loopback", ".Client.Version": "loopback"}
-    streams.out(f"{_formatted(form, facts)}\n".encode())
+    streams.out(f"{formatted(form, facts)}\n".encode())
     return 0
 
 
 VERBS: dict[str, Verb] = {
+    **image_verbs.VERBS,
     "create": _create_verb,
     "run": _run,
     "start": _start,
@@ -355,14 +290,6 @@ VERBS: dict[str, Verb] = {
     "inspect": _inspect,
     "container inspect": _inspect,
     "ps": _ps,
-    "pull": _pull,
-    "image pull": _pull,
-    "image inspect": _image_inspect,
-    "images": _images,
-    "rmi": _rmi,
-    "image rm": _rmi,
-    "image prune": _prune,
-    "login": _login,
     "version": _version,
     "info": _version,
 }
