@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import functools
 import ipaddress
@@ -60,6 +61,7 @@ def certificate() -> Certificate:
     )
     with tempfile.NamedTemporaryFile(prefix="roots-", suffix=".pem", delete=False) as file:
         file.write(chain)
+    atexit.register(Path(file.name).unlink, missing_ok=True)
     return Certificate(chain, _pem(made).private, Path(file.name))
 
 

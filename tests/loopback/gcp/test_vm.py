@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -242,12 +243,15 @@ with loopback(bridge="none") as cloud:
     client.create_job(request=request_of(job_of(script)))
     input()
 """
-    with subprocess.Popen([sys.executable, "-c", program], cwd=root, stdin=subprocess.PIPE) as process:
-        try:
-            until(lambda: len(_sleeping(mark)) == 3)
-        finally:
-            process.send_signal(signal.SIGKILL)
-    _gone(mark)
+    command = [sys.executable, "-c", program]
+    with tempfile.TemporaryDirectory(prefix="cb") as directory:  # what it cannot clear away itself
+        environment = {**os.environ, "TMPDIR": directory}
+        with subprocess.Popen(command, cwd=root, env=environment, stdin=subprocess.PIPE) as process:
+            try:
+                until(lambda: len(_sleeping(mark)) == 3)
+            finally:
+                process.send_signal(signal.SIGKILL)
+        _gone(mark)
 
 
 def _sleeping(mark: str) -> list[int]:
