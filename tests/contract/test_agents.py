@@ -82,7 +82,7 @@ class Scene:
             return agent.run(assignment, self.sandbox, NoMailbox())
         bus = Bus(["agent1", *assignment.teammates], means=assignment.means)
         mailbox = BusMailbox(bus, "agent1")
-        shell.put_files(self.sandbox, client_files())
+        shell.put_files(self.sandbox, client_files(assignment.means))
         relay = Relay(self.sandbox, mailbox)
         relay.start()
         try:

@@ -30,8 +30,16 @@ PRICES = {
 
 
 def negotiated(*last: str) -> Script:
-    """Each agent says and does what its recorded script does, then `last`."""
-    return Script({agent: [(WORK / f"{agent}.sh").read_text(), *last] for agent in ("agent1", "agent2")})
+    """Each agent says and does what its recorded script does, then `last`.
+
+    The script is run as a file: the shell of a framework may have functions of its own in place of programs (Claude
+    Code's `grep` searches several files at once, and prints them in any order).
+    """
+    commands = {}
+    for agent in ("agent1", "agent2"):
+        text = (WORK / f"{agent}.sh").read_text()
+        commands[agent] = [f"cat >/tmp/work.sh <<'WHOLE'\n{text}\nWHOLE\nsh /tmp/work.sh", *last]
+    return Script(commands)
 
 
 @contextlib.contextmanager
