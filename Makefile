@@ -16,7 +16,7 @@ ARGS ?=
 help:  ## what there is
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed  ## the whole job on the bundled dataset, and its report (BACKEND=name: somewhere else)
+demo: $(VENV)/.installed$(addprefix -,$(filter docker modal gcp,$(BACKEND)))  ## the whole job on the bundled dataset, and its report (BACKEND=name: somewhere else)
 	@$(BIN)/cooperbench demo $(if $(BACKEND),--backend $(BACKEND))
 
 test: $(VENV)/.installed-test  ## the tests (ARGS="-k word": some of them)
@@ -25,7 +25,7 @@ test: $(VENV)/.installed-test  ## the tests (ARGS="-k word": some of them)
 test-docker: $(VENV)/.installed-test  ## the docker backend on real engines; starts a dockerd if none answers (needs root then)
 	@docker info >/dev/null 2>&1 || { setsid dockerd >/tmp/dockerd.log 2>&1 </dev/null & \
 	  for _ in $$(seq 60); do docker info >/dev/null 2>&1 && break; sleep 1; done; }
-	CI=true $(BIN)/python -m pytest tests/docker tests/unit/docker tests/contract/test_checks.py -k "not local and not exec-only" $(ARGS)
+	CI=true $(BIN)/python -m pytest tests/docker tests/unit/docker tests/contract/test_checks.py -k "docker or podman" $(ARGS)
 
 check: $(VENV)/.installed-dev  ## types, style, shell scripts
 	$(BIN)/ruff check .
@@ -71,6 +71,10 @@ $(VENV)/bin/python:
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
+
+$(VENV)/.installed-docker $(VENV)/.installed-modal $(VENV)/.installed-gcp: $(VENV)/.installed-%: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'

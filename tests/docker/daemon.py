@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cooperbench.eval.backends.docker import DockerBackend
+from tests.contract import become_user
 from tests.docker import engines
 
 _PATIENCE = 120
@@ -26,6 +27,9 @@ os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
 os.execvp(sys.argv[2], sys.argv[2:])
 """
 """Passes a listening socket on, as systemd does."""
+
+
+_WITHOUT_NETWORKS = ("--bridge=none", "--iptables=false", "--ip-masq=false")
 
 
 class Daemon:
@@ -49,12 +53,8 @@ class Daemon:
                     # In a network of its own: it would take the bridge away from the machine's engine.
                     *("unshare", "--net", "dockerd"),
                     f"--host={self.address}",
-                    f"--data-root={self.directory}/data",
-                    f"--exec-root={self.directory}/exec",
-                    f"--pidfile={self.directory}/pid",
-                    "--bridge=none",
-                    "--iptables=false",
-                    "--ip-masq=false",
+                    *_places(self.directory),
+                    *_WITHOUT_NETWORKS,
                     *self._options,
                 ],
                 stdin=subprocess.DEVNULL,
@@ -62,26 +62,12 @@ class Daemon:
                 stderr=log,
                 pass_fds=[] if self._listening is None else [self._listening],
             )
-        self._wait()
-
-    def _wait(self) -> None:
-        until = time.monotonic() + _PATIENCE
-        while True:
-            with contextlib.closing(DockerBackend(host=self.address)) as backend:
-                if backend.diagnose()[0][0]:
-                    return
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > until:
-                engines.missing(f"a second dockerd does not start: {self.said()}")
-            time.sleep(0.1)
+        _wait_for(self.address, self._process, self.directory / "log")
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(_PATIENCE)
-
-    def said(self) -> str:
-        return (self.directory / "log").read_text()[-500:]
 
 
 @contextlib.contextmanager
@@ -110,3 +96,53 @@ def running(
         if disk:
             subprocess.run(["umount", "-l", data], check=False)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def rootless() -> Iterator[str]:
+    """The address of a daemon of an ordinary user's, who has no right on this machine but a range of ids."""
+    program = shutil.which("rootlesskit")
+    if program is None or shutil.which("dockerd") is None or os.getuid() != 0:
+        engines.missing("needs dockerd, rootlesskit and root: apt-get install docker.io rootlesskit uidmap")
+    directory = Path(tempfile.mkdtemp(prefix="cbr"))
+    os.chown(directory, become_user.UID, become_user.UID)
+    address = f"unix://{directory}/socket"
+    # The user's own view of /run, where the daemon looks for what is the machine's engine's.
+    inside = 'rm -f /run/docker /run/containerd /run/xtables.lock; exec "$@"'
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *("unshare", "--net", sys.executable, become_user.__file__, "yes", str(directory)),
+                *(program, "--net=host", "--copy-up=/etc", "--copy-up=/run", f"--state-dir={directory}/kit"),
+                *("sh", "-c", inside, "sh", "dockerd", "--rootless", f"--host={address}"),
+                *_places(directory),
+                *_WITHOUT_NETWORKS,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "XDG_RUNTIME_DIR": str(directory)},
+        )
+    try:
+        _wait_for(address, process, directory / "log")
+        yield address
+    finally:
+        process.terminate()
+        process.wait(_PATIENCE)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _places(directory: Path) -> list[str]:
+    kinds = (("data-root", "data"), ("exec-root", "exec"), ("pidfile", "pid"))
+    return [f"--{kind}={directory / name}" for kind, name in kinds]
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + _PATIENCE
+    while True:
+        with contextlib.closing(DockerBackend(host=address)) as backend:
+            if backend.diagnose()[0][0]:
+                return
+        if process.poll() is not None or time.monotonic() > until:
+            engines.missing(f"a second dockerd does not start: {log.read_text()[-500:]}")
+        time.sleep(0.1)

@@ -22,7 +22,8 @@ from cooperbench.dataset import demo_dataset, load_dataset
 from cooperbench.errors import BackendError, SandboxLost, SandboxStartError
 from cooperbench.eval import backends
 from cooperbench.eval.backends import shell
-from cooperbench.eval.backends.docker import DockerBackend
+from cooperbench.eval.backends.base import Completed
+from cooperbench.eval.backends.docker import DockerBackend, DockerSandbox
 from cooperbench.events import Judged, TrialFinished, TrialStarted
 from tests.docker import daemon as daemons
 from tests.docker import engines
@@ -177,7 +178,7 @@ def test_an_engine_that_wants_to_know_who_speaks(tmp_path: Path, monkeypatch: py
             sandbox = backend.create_sandbox(engines.IMAGE)
             assert sandbox.exec("echo", "safely").stdout == b"safely\n"
             assert sandbox.run(["cat"], stdin=b"x" * 200_000).stdout == b"x" * 200_000
-            late = sandbox.run(["sh", "-c", "echo begun; sleep 60"], timeout=1)
+            late = _out_of_time(sandbox, "echo begun; sleep 600")
             assert (late.timed_out, late.stdout) == (True, b"begun\n")
             shell.put_files(sandbox, {"/srv/x": bytes(range(256)) * 4000})
             assert shell.get_files(sandbox, "/srv") == {"x": bytes(range(256)) * 4000}
@@ -188,6 +189,15 @@ def test_an_engine_that_wants_to_know_who_speaks(tmp_path: Path, monkeypatch: py
             ((fine, said),) = stranger.diagnose()
             assert not fine
             assert "DOCKER_HOST" in said
+
+
+def _out_of_time(sandbox: DockerSandbox, script: str) -> Completed:
+    """A script that says something and does not end."""
+    for limit in (2, 60):  # the machine may be slow
+        done = sandbox.run(["sh", "-c", script], timeout=limit)
+        if done.stdout:
+            break
+    return done
 
 
 _TLS = (("cacert", "ca.pem"), ("cert", "server-cert.pem"), ("key", "server-key.pem"))
@@ -231,5 +241,26 @@ def test_the_disk_of_the_engine_is_full() -> None:
         assert sandbox.exec("cat", "/srv/before").stdout == b"kept"
         assert sandbox.exec("rm", "/big").returncode == 0
         shell.put_files(sandbox, {"/srv/more": b"x" * 1_000_000})
+        sandbox.terminate()
+        assert engines.containers_of(backend) == []
+
+
+def test_an_engine_without_root() -> None:
+    with (
+        daemons.rootless() as address,
+        contextlib.closing(DockerBackend(host=address, pull="never", network="none")) as backend,
+    ):
+        assert backend.diagnose()[0][0]
+        engines.make_image(backend, engines.IMAGE, {"build.sh": "true\n"})
+        sandbox = backend.create_sandbox(engines.IMAGE)
+        assert sandbox.exec("id", "-u").stdout == b"0\n"
+        host_id = Path(f"/proc/{sandbox.engine.api.inspect_container(sandbox.container)['State']['Pid']}")
+        assert host_id.stat().st_uid != 0  # root in there is nobody's root out here
+        daemons_of_tests = "setsid sleep 600 & setsid sleep 600 & echo begun; wait"
+        late = _out_of_time(sandbox, daemons_of_tests)
+        assert (late.timed_out, late.stdout) == (True, b"begun\n")
+        assert sandbox.exec("sh", "-c", "grep -l sleep /proc/[0-9]*/comm").stdout == b""
+        shell.put_files(sandbox, {"/srv/x": bytes(range(256))})
+        assert shell.get_files(sandbox, "/srv") == {"x": bytes(range(256))}
         sandbox.terminate()
         assert engines.containers_of(backend) == []

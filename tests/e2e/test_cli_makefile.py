@@ -29,6 +29,13 @@ def test_make_alone_explains_every_target() -> None:
         assert re.search(rf"^  make {target} +\S", text, re.M), target
 
 
+def test_the_demo_elsewhere_installs_what_that_takes(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    assert "-e '.[docker]'" in make("-n", "demo", "BACKEND=docker", cwd=tmp_path).stdout
+    assert "-e '.[" not in make("-n", "demo", cwd=tmp_path).stdout
+
+
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     """A checkout's Makefile on a machine with a shell and nothing else."""
