@@ -264,3 +264,26 @@ def test_an_engine_without_root() -> None:
         assert shell.get_files(sandbox, "/srv") == {"x": bytes(range(256))}
         sandbox.terminate()
         assert engines.containers_of(backend) == []
+
+
+def test_an_engine_that_lost_sight_of_a_containers_files(daemon: Daemon) -> None:
+    """Its mount of them is gone, as busy machines have done to it: nothing is put beside them, nothing overlooked."""
+    with contextlib.closing(DockerBackend(host=daemon.address, pull="never", network="none")) as backend:
+        engines.make_image(backend, engines.IMAGE, {"build.sh": "true\n"})
+        for begin in ("put", "get"):
+            sandbox = backend.create_sandbox(engines.IMAGE)
+            shell.put_files(sandbox, {"/srv/before": b"seen"})
+            place = sandbox.engine.api.inspect_container(sandbox.container)["GraphDriver"]["Data"]
+            subprocess.run(["umount", "-l", place["MergedDir"]], check=True)
+            if begin == "put":
+                shell.put_files(sandbox, {"/srv/more": bytes(range(256)) * 1000, "/srv/before": b"changed"})
+                assert sandbox.exec("cat", "/srv/before").stdout == b"changed"
+                assert sandbox.run(["cat"], stdin=b"x" * 100_000).stdout == b"x" * 100_000
+            sandbox.exec("sh", "-c", "echo made >/srv/made")
+            found = shell.get_files(sandbox, "/srv")
+            assert found["made"] == b"made\n"
+            assert found.get("more") == (bytes(range(256)) * 1000 if begin == "put" else None)
+            assert [name for name in found if name.startswith(".")] == []
+            with pytest.raises(BackendError):
+                shell.get_files(sandbox, "/srv/none")
+            sandbox.terminate()

@@ -170,7 +170,7 @@ def put_files(sandbox: Sandbox, files: Mapping[str, bytes]) -> None:
         with guarded("putting files"):
             sandbox.put_archive("/", archive)
     else:
-        _upload(sandbox, archive)
+        upload(sandbox, archive)
 
 
 def get_files(sandbox: Sandbox, directory: str, limit: int = 64 * 1024 * 1024) -> dict[str, bytes]:
@@ -189,12 +189,13 @@ def get_files(sandbox: Sandbox, directory: str, limit: int = 64 * 1024 * 1024) -
     return unpack(archive, limit) if archive else {}
 
 
-def _upload(sandbox: Sandbox, archive: bytes) -> None:
+def upload(sandbox: Sandbox, archive: bytes, directory: str = "/") -> None:
+    """Unpack an archive under `directory`, by commands alone."""
     text = base64.b64encode(gzip.compress(archive, 6)).decode("ascii")
     spool = f"{_TEMPORARY}/{secrets.token_hex(8)}"
     for start in range(0, len(text), _UPLOAD):
         last = start + _UPLOAD >= len(text)
-        piece = (spool, text[start : start + _UPLOAD], "/" if last else "more")
+        piece = (spool, text[start : start + _UPLOAD], directory if last else "more")
         answer = _exec(sandbox, ["sh", "-c", _script("receive.sh"), "receive", *piece])
         expected = str(len(archive)) if last else ""
         if answer.returncode != 0 or answer.stdout_read().strip() != expected:
@@ -202,7 +203,7 @@ def _upload(sandbox: Sandbox, archive: bytes) -> None:
 
 
 def download(sandbox: Sandbox, directory: str, limit: int, chunk: int = _DOWNLOAD) -> bytes:
-    """The compressed archive of `directory`'s files, fetched `chunk` bytes a call."""
+    """The compressed archive of `directory`'s files, fetched `chunk` bytes a call, by commands alone."""
     spool = f"{_TEMPORARY}/{secrets.token_hex(8)}"
     fixed = (str(chunk), directory, str(limit), str(MAX_FILES))
     packed = b""

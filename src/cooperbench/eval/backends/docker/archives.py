@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import logging
 import tarfile
-import time
 from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, cast
 
 from cooperbench.errors import BackendError
-from cooperbench.eval.backends.archive import pack
+from cooperbench.eval.backends import shell
+from cooperbench.eval.backends.archive import decompress, pack
 from cooperbench.eval.backends.docker.engine import EngineGone, Refused, complaints
+from cooperbench.eval.backends.docker.lane import new_word
 
 if TYPE_CHECKING:
     from cooperbench.eval.backends.docker.sandbox import DockerSandbox
@@ -20,9 +21,6 @@ log = logging.getLogger(__name__)
 
 _DIRECTORY = 1 << 31
 """The bit for it in a mode as the engine writes them."""
-
-_PAUSES = (0.1, 1.0)
-"""Seconds to wait before asking again for a directory that the engine does not see."""
 
 _MOST_PASSED_OVER = 1 << 30
 """Bytes of subdirectories, links and their like that are read past, at most."""
@@ -40,35 +38,48 @@ def put(sandbox: DockerSandbox, directory: str, archive: bytes) -> None:
         made = sandbox.run(["mkdir", "-p", "--", directory], cwd="/")
         if made.returncode != 0:
             raise BackendError(f"{directory} cannot be made in the sandbox: {made.stderr_read().strip()}")
-    try:
-        with complaints(sandbox.engine, f"putting files under {directory}"):
-            sandbox.engine.api.put_archive(sandbox.container, directory, archive)
-    except (EngineGone, Refused):
-        sandbox.raise_if_lost()
-        raise
+    if sandbox.seen_by_engine:
+        mark = f".cooperbench-{new_word()[:16]}"
+        try:
+            with complaints(sandbox.engine, f"putting files under {directory}"):
+                sandbox.engine.api.put_archive(
+                    sandbox.container, directory, tarfile.TarInfo(mark).tobuf() + archive
+                )
+        except (EngineGone, Refused):
+            sandbox.raise_if_lost()
+            raise
+        sandbox.seen_by_engine = sandbox.exec("rm", f"{directory.rstrip('/')}/{mark}").returncode != 1
+    if not sandbox.seen_by_engine:
+        log.info(
+            "%s does not see the files of %s: putting them by commands", sandbox.engine.name, _short(sandbox)
+        )
+        shell.upload(sandbox, archive, directory)
 
 
 def get(sandbox: DockerSandbox, directory: str, limit: int) -> bytes:
     """See `base.ArchiveSandbox.get_archive`."""
     sandbox.raise_if_over()
-    pauses = iter(_PAUSES)
-    while True:
-        try:
+    try:
+        if sandbox.seen_by_engine:
             return _get(sandbox, directory, limit)
-        except (EngineGone, Refused) as problem:
-            sandbox.raise_if_lost(patience=0)
-            if not _is_missing(problem):
-                raise
-            pause = next(pauses, None)
-            if pause is None or sandbox.exec("test", "-d", directory).returncode != 0:
-                said = f"no such directory in the sandbox: {directory} ({problem})"
-                raise BackendError(said) from problem
-            # A busy engine has been seen to overlook what had just been made.
-            log.info("asking again for %s, which is there: %s", directory, problem)
-        except tarfile.TarError as problem:
-            sandbox.raise_if_lost()
-            raise BackendError(f"the engine sent a broken archive of {directory}: {problem}") from problem
-        time.sleep(pause)
+    except (EngineGone, Refused) as problem:
+        sandbox.raise_if_lost(patience=0)
+        if not _is_missing(problem):
+            raise
+        if sandbox.exec("test", "-d", directory).returncode != 0:
+            raise BackendError(f"no such directory in the sandbox: {directory} ({problem})") from problem
+        sandbox.seen_by_engine = False
+    except tarfile.TarError as problem:
+        sandbox.raise_if_lost()
+        raise BackendError(f"the engine sent a broken archive of {directory}: {problem}") from problem
+    log.info(
+        "%s does not see the files of %s: getting them by commands", sandbox.engine.name, _short(sandbox)
+    )
+    return decompress(shell.download(sandbox, directory, limit), limit)
+
+
+def _short(sandbox: DockerSandbox) -> str:
+    return f"container {sandbox.container[:12]}"
 
 
 def _is_missing(problem: EngineGone | Refused) -> bool:

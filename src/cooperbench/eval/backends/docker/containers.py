@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import time
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from cooperbench.eval.backends.docker.config import Settings
 from cooperbench.eval.backends.docker.engine import Engine, EngineGone, Refused, complaints, one_line
 from cooperbench.eval.backends.docker.lane import Lane, LaneLost, new_word
 from cooperbench.eval.backends.docker.stream import Stream
+
+log = logging.getLogger(__name__)
 
 INTERNAL = "cooperbench-internal"
 """The engine's network of mode `internal`: containers reach each other there, and nothing else."""
@@ -45,6 +48,17 @@ def start(engine: Engine, settings: Settings, spec: SandboxSpec) -> tuple[str, L
     Raises:
         SandboxStartError: no, and why. Refused: with status 404, the image is not there.
     """
+    try:
+        return _start(engine, settings, spec)
+    except SandboxStartError as problem:
+        if not _is_without_shell(str(problem)):
+            raise
+        # A busy engine has been seen to start one whose files were not there yet. One more look is cheap.
+        log.info("once more, after: %s", problem)
+        return _start(engine, settings, spec)
+
+
+def _start(engine: Engine, settings: Settings, spec: SandboxSpec) -> tuple[str, Lane]:
     ready = new_word()
     network = _network(engine, settings, spec)
     config = configuration(settings, spec, network, Lane.command(ready, spec.workdir))
@@ -156,9 +170,13 @@ def _never_began(engine: Engine, container: str, spec: SandboxSpec, said: str) -
 def _explained(engine: Engine, spec: SandboxSpec, told: str) -> str:
     if "exec format error" in told.lower():
         return f"{told}: the image is for {_architecture(engine, spec)}, which this machine cannot run"
-    if "/bin/sh" in told and ("no such file" in told.lower() or "not found" in told.lower()):
+    if _is_without_shell(told):
         return f"{told}: the image has no POSIX shell at /bin/sh, which a sandbox needs"
     return told
+
+
+def _is_without_shell(told: str) -> bool:
+    return "/bin/sh" in told and ("no such file" in told.lower() or "not found" in told.lower())
 
 
 def _architecture(engine: Engine, spec: SandboxSpec) -> str:
@@ -180,9 +198,15 @@ def look(engine: Engine, container: str, patience: float = 0) -> State:
             with complaints(engine, "looking at a container"):
                 state = engine.api.inspect_container(container).get("State") or {}
         except Refused as refused:
-            return State(False, "it was removed" if refused.status == 404 else str(refused))
+            if refused.status == 404:
+                return State(False, "it was removed")
+            if time.monotonic() > until:
+                return State(False, str(refused))
+            state = {}  # one that is just being removed, on Podman
         running = bool(state.get("Running")) and state.get("Status") != "removing"
-        if not running or time.monotonic() > until:
+        # Of one that has just been killed Podman says for a moment that it ended with 0.
+        settled = not running and state.get("ExitCode", 0) != 0
+        if settled or time.monotonic() > until:
             return State(running, _why(state))
         time.sleep(0.05)
 

@@ -29,6 +29,9 @@ class DockerSandbox:
         self.settings = settings
         self.spec = spec
         self.container, first = containers.start(engine, settings, spec)
+        self.seen_by_engine = True
+        """Whether the engine's archive calls reach the container's files: it can lose sight of a running one's, when
+        its mount of them is gone, and then puts and gets beside them without a word."""
         self._first = first
         self._all: set[Lane] = {first}
         self._free = [first]
