@@ -9,6 +9,7 @@ import pytest
 
 from cooperbench.eval.backends.local import LocalBackend
 from cooperbench.eval.backends.local.engine import Engine
+from tests.docker.registry import Registry
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +30,23 @@ def outside(tmp_path: Path) -> Path:
     path = tmp_path / "outside"
     path.write_text("safe")
     return path
+
+
+def served(auth: str) -> Iterator[Registry]:
+    """A small registry that asks its readers for `auth`."""
+    server = Registry(auth)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    yield from served("")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[LocalBackend]:
+    backend = LocalBackend(state_dir=tmp_path / "state")
+    yield backend
+    backend.close()

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ import pytest
 from tests.docker.registry import Registry
 from tests.images import making
 from tests.images.making import files
-
-
-@pytest.fixture
-def registry() -> Iterator[Registry]:
-    server = Registry()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def images(state: Path, *words: str, code: int = 0, stdin: bytes = b"") -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import os
 import signal
@@ -12,36 +10,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from cooperbench.errors import SandboxStartError, UsageError
 from cooperbench.eval.backends.local import LocalBackend
-from cooperbench.eval.backends.local.store import credentials, gc, pulling, reference
-from cooperbench.eval.backends.local.store import registry as registries
-from tests.docker.registry import PASSWORD, USER, Registry
-from tests.docker.registry import credentials as encoded
-
-
-@pytest.fixture
-def registry() -> Iterator[Registry]:
-    yield from _served("")
-
-
-def _served(auth: str) -> Iterator[Registry]:
-    server = Registry(auth)
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[LocalBackend]:
-    backend = LocalBackend(state_dir=tmp_path / "state")
-    yield backend
-    backend.close()
+from cooperbench.eval.backends.local.store import gc
+from tests.docker.registry import Registry
 
 
 def content(backend: LocalBackend, image: str) -> dict[str, bytes]:
@@ -53,88 +30,6 @@ def content(backend: LocalBackend, image: str) -> dict[str, bytes]:
         for layer in found.layers
         for path in (engine.state.path / layer).iterdir()
     }
-
-
-def docker_config(monkeypatch: pytest.MonkeyPatch, directory: Path, config: dict[str, object]) -> None:
-    (directory / "config.json").write_text(json.dumps(config))
-    monkeypatch.setenv("DOCKER_CONFIG", str(directory))
-
-
-# ---------------------------------------------------------------------------------------------- who may
-
-
-@pytest.mark.parametrize("auth", ["basic", "token"])
-def test_credentials_of_the_docker_configuration(
-    auth: str, fresh: LocalBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for server in _served(auth):
-        image = f"{server.address}/private:1"
-        docker_config(monkeypatch, tmp_path, {})
-        with pytest.raises(SandboxStartError, match="docker login"):
-            fresh.prepare_image(image, None)
-        docker_config(monkeypatch, tmp_path, {"auths": {server.address: {"auth": encoded()}}})
-        assert fresh.prepare_image(image, None) == server.plain
-        assert content(fresh, image) == {"pulled0": b"here\n"}
-
-
-def test_a_credential_helper(fresh: LocalBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    helper = tmp_path / "docker-credential-mine"
-    answer = json.dumps({"ServerURL": "x", "Username": USER, "Secret": PASSWORD})
-    helper.write_text(f"#!/bin/sh\nread server; echo \"$server\" >{tmp_path}/asked; echo '{answer}'\n")
-    helper.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    for server in _served("token"):
-        docker_config(monkeypatch, tmp_path, {"credHelpers": {server.address: "mine"}})
-        assert fresh.prepare_image(f"{server.address}/private:1", None) == server.plain
-        assert (tmp_path / "asked").read_text().strip() == server.address
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({}, None),
-        ({"auths": []}, None),
-        ({"auths": {"r.example": {"auth": "!"}}}, None),
-        ({"auths": {"r.example": {"auth": base64.b64encode(b"a:b:c").decode()}}}, ("a", "b:c", "")),
-        ({"auths": {"https://r.example": {"username": "u", "password": "p"}}}, ("u", "p", "")),
-        ({"auths": {"r.example": {"identitytoken": "t"}}}, ("", "", "t")),
-        ({"auths": {"other.example": {"auth": "YTpi"}}}, None),
-    ],
-)
-def test_where_credentials_are_kept(
-    config: dict[str, object],
-    expected: tuple[str, str, str] | None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    docker_config(monkeypatch, tmp_path, config)
-    found = credentials.find("r.example")
-    assert (found and (found.user, found.password, found.identity_token)) == expected
-    assert found is None or "p" not in repr(found).removeprefix("<Credentials>")
-
-
-def test_the_hubs_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    docker_config(monkeypatch, tmp_path, {"auths": {"https://index.docker.io/v1/": {"auth": "YTpi"}}})
-    found = credentials.find(reference.HUB)
-    assert found is not None
-    assert found.user == "a"
-
-
-@pytest.mark.parametrize("helper", ["no-such-helper", "../evil", "; rm"])
-def test_a_helper_that_does_not_work_is_told(
-    helper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    docker_config(monkeypatch, tmp_path, {"credsStore": helper})
-    with pytest.raises(SandboxStartError, match=r"not installed|no program's name"):
-        credentials.find("r.example")
-
-
-def test_tokens_are_not_asked_for_in_the_clear(fresh: LocalBackend) -> None:
-    patience = registries.Patience(0, lambda _: None, time.sleep)
-    remote = registries.Registry("registry.example", "a/b", patience)
-    with pytest.raises(SandboxStartError, match="not safe"):
-        remote._authorize('Bearer realm="http://evil.example/token",service="x"', "")
-    assert fresh.name == "local"
 
 
 # ---------------------------------------------------------------------------------------------- patience, mirrors
@@ -170,21 +65,6 @@ def test_mirrors_come_first(registry: Registry, tmp_path: Path, caplog: pytest.L
     assert backend.engine().images.digest("docker.io/somebody/something:3") == registry.plain
     assert any("mirror 127.0.0.1:1 does not have it" in record.getMessage() for record in caplog.records)
     backend.close()
-
-
-def test_where_is_looked() -> None:
-    hub, other = reference.parse("python:3.11-slim"), reference.parse("ghcr.io/a/b:1")
-    mirrors = ("m.example", "http://n.example:5000/p")
-    assert [(place.registry, place.repository, place.plain) for place in pulling.places(hub, mirrors)] == [
-        ("m.example", "library/python", None),
-        ("n.example:5000", "p/library/python", True),
-        ("docker.io", "library/python", None),
-    ]
-    assert [place.repository for place in pulling.places(other, mirrors)] == [
-        "ghcr.io/a/b",
-        "p/ghcr.io/a/b",
-        "a/b",
-    ]
 
 
 def test_always_asks_once_and_pulls_what_is_new(registry: Registry, tmp_path: Path) -> None:
@@ -435,35 +315,6 @@ def test_what_another_process_uses_stays(registry: Registry, tmp_path: Path) -> 
     assert gc.remove(engine.state, engine.claims, digest) != []
     assert engine.images.digest(image) is None
     other.close()
-
-
-# ---------------------------------------------------------------------------------------------- names
-
-
-@pytest.mark.parametrize(
-    ("name", "familiar"),
-    [
-        ("python", "python:latest"),
-        ("docker.io/library/python:3", "python:3"),
-        ("index.docker.io/a/b", "a/b:latest"),
-        ("localhost/a:1", "localhost/a:1"),
-        ("127.0.0.1:5000/a/b__c-d:1", "127.0.0.1:5000/a/b__c-d:1"),
-        ("ghcr.io/a/b@sha256:" + "0" * 64, "ghcr.io/a/b@sha256:" + "0" * 64),
-        ("a/b:1@sha256:" + "0" * 64, "a/b@sha256:" + "0" * 64),
-    ],
-)
-def test_names(name: str, familiar: str) -> None:
-    assert reference.parse(name).familiar == familiar
-    assert reference.parse(familiar).familiar == familiar
-
-
-@pytest.mark.parametrize(
-    "name", ["", "A/b", "a b", "a:b:c", "a@sha256:00", "../a", "a//b", "a/../b", "-x", "a:" + "t" * 129]
-)
-def test_what_is_no_name(name: str) -> None:
-    with pytest.raises(UsageError):
-        reference.parse(name)
-    assert reference.familiar(name) == name
 
 
 def test_modes_of_the_state_directory(fresh: LocalBackend) -> None:
