@@ -171,15 +171,12 @@ def test_killing_everything_inside_does_not_end_the_sandbox(sandbox: DockerSandb
 
 def test_a_command_whose_own_lane_is_killed(sandbox: DockerSandbox) -> None:
     """In a second lane, for the first cannot be killed: it ends as a command that was killed, and the next one runs."""
-    stay = "touch /begun; until [ -e /go ]; do sleep 0.1; done"
-    first = threading.Thread(target=lambda: sandbox.exec("sh", "-c", stay))
-    first.start()
-    sandbox.exec("sh", "-c", "until [ -e /begun ]; do sleep 0.1; done")
-    done = sandbox.exec("sh", "-c", "echo before; kill -9 $PPID; sleep 0.2")
-    assert (done.returncode, done.stdout) == (137, b"before\n")
-    assert sandbox.exec("echo", "next").stdout == b"next\n"
-    sandbox.exec("touch", "/go")
-    first.join()
+    with sandbox.lane() as taken:
+        assert sandbox.is_first(taken)
+        done = sandbox.exec("sh", "-c", "echo before; kill -9 $PPID; sleep 0.2")
+        assert (done.returncode, done.stdout) == (137, b"before\n")
+        assert sandbox.exec("echo", "next").stdout == b"next\n"
+        sandbox.spare(taken)
 
 
 def test_no_zombies_are_left(sandbox: DockerSandbox) -> None:
