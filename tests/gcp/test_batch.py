@@ -187,7 +187,9 @@ def test_what_would_cost_too_much_is_not_begun(cloud: Cloud, backend: GCPBatchBa
     assert cloud.store.names(BUCKET) == []
 
 
-@pytest.mark.parametrize("image", ["registry.example/no/such:image", clouds.OBEYED])
+@pytest.mark.parametrize(
+    "image", ["registry.example/no/such:image", clouds.OBEYED], ids=["missing", "obeyed"]
+)
 def test_an_image_that_is_none_spoils_its_own_works(image: str, backend: GCPBatchBackend) -> None:
     found = done(backend, [work(0), work(9, image=image), work(1)], wishes(2))
     refused = found.pop("work-00009")
