@@ -4,8 +4,9 @@
 
 The patches are the dataset's own. The repositories are made up around them, because the published images cannot be
 had everywhere: what the patches' hunks say of a file stands where they say it, other lines and `--files` more files
-are filler. So every patch applies, and patches conflict as they do in the real repository; only the size of the
-repository is a guess. Without a published dataset the small one of the package is merged, and the table says so.
+are filler. So patches apply (all but one of the published 199, a series whose parts contradict each other) and
+conflict as they do in the real repository; only the repository's size is a guess. Without a published dataset the
+small one of the package is merged, and the table says so.
 """
 
 from __future__ import annotations

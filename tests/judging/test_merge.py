@@ -99,7 +99,7 @@ def test_three_agents(judged: Judge, project: Project) -> None:
 @pytest.mark.parametrize("culprit", [1, 3])
 def test_attributes_in_a_patch_do_not_steer_the_merge(judged: Judge, project: Project, culprit: int) -> None:
     other = 4 - culprit
-    files = {**GOLD[culprit], ".gitattributes": b"* merge=union\nsums.py merge=ours filter=evil\n"}
+    files = {**GOLD[culprit], ".gitattributes": b"sums.py filter=evil\n* merge=union\n"}
     verdict = judged({culprit: project.patch(files), other: project.gold(other)}).verdict
     assert verdict.merge.status == "conflicts"
     assert any(finding.path == ".gitattributes" for finding in verdict.integrity)

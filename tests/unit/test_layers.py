@@ -36,6 +36,7 @@ LAYERS: list[dict[str, list[str]]] = [
     {
         "judge": [
             "eval.plan",
+            "eval.facts",
             "eval.verdict",
             "eval.testlog",
             "eval.health",

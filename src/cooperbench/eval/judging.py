@@ -12,9 +12,10 @@ from cooperbench.dataset.model import Pair, Task
 from cooperbench.errors import JudgeError, SandboxLost, SandboxStartError, SandboxTimeout
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import EvalBackend
+from cooperbench.eval.facts import read_verdict
 from cooperbench.eval.job import JobOutput
 from cooperbench.eval.plan import Plan, Rules, plan_trial
-from cooperbench.eval.verdict import SCHEMA, Verdict, read_verdict
+from cooperbench.eval.verdict import SCHEMA, Verdict
 from cooperbench.events import Judged
 from cooperbench.pool import describe
 from cooperbench.runs import TrialDirectory
@@ -120,14 +121,9 @@ def current_verdict(
 ) -> dict[str, Any] | None:
     """The stored verdict of a trial on disk if it holds for this image, else None."""
     stored = trial.read_verdict()
-    if stored is None or not is_current(stored, _plan_on_disk(task, trial, judging, image_digest)):
+    if stored is None or not is_current(stored, plan_of(task, trial, judging, image_digest)):
         return None
     return stored
-
-
-def _plan_on_disk(task: Task, trial: TrialDirectory, judging: Judging, image_digest: str | None) -> Plan:
-    labels = {"run": trial.run_name, "trial": trial.pair.name}
-    return _plan(task, trial.pair, _patches(trial), trial.setting, judging, image_digest, labels)
 
 
 def is_current(stored: Mapping[str, Any], plan: Plan) -> bool:

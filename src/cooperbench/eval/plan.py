@@ -1,5 +1,5 @@
 """From (task, patches, rules) to a Job: pure, the same on every backend. Running it is `shell.run_job`'s business,
-reading what comes back is `verdict`'s."""
+reading what comes back is `facts`'s."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ class Plan:
     """One name for each patch, in the Job's order."""
     tests: tuple[int, ...]
     """The feature number of each tests patch, in the Job's order."""
+    tests_patches: tuple[bytes, ...]
     dropped: Mapping[str, tuple[str, ...]]
     """By agent: files taken out of its patch because tests are the benchmark's."""
     findings: tuple[Finding, ...]
@@ -114,7 +115,8 @@ def plan_trial(
         limit=timeout,
         labels=labels or {},
     )
-    return Plan(job, task, pair, setting, rules, agents, pair.features, dropped, findings, inputs)
+    hidden = tuple(tests.values())
+    return Plan(job, task, pair, setting, rules, agents, pair.features, hidden, dropped, findings, inputs)
 
 
 def plan_merges(task: Task, patches: Sequence[bytes], labels: Mapping[str, str] | None = None) -> Job:

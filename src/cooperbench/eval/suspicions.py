@@ -27,9 +27,11 @@ class Rule:
 
     def holds(self, text: bytes) -> bool:
         """Whether a line of code is of this kind."""
-        return any(needle in text for needle in self.needles) and any(
-            map(self.pattern.search, _windows(text))
-        )
+        return self.possible(text) and any(map(self.pattern.search, _windows(text)))
+
+    def possible(self, text: bytes) -> bool:
+        """Whether some line of a text may be of this kind."""
+        return any(map(text.__contains__, self.needles))
 
 
 def _windows(text: bytes) -> Iterator[bytes]:
@@ -157,7 +159,7 @@ RULES = tuple(Rule(name, tuple(needles.split()), re.compile(pattern)) for name, 
 
 def suspicions(section: FilePatch) -> Iterator[tuple[HunkLine, str]]:
     """The added lines that are suspicious, and why: for each rule the first."""
-    open_rules = [rule for rule in RULES if any(needle in section.raw for needle in rule.needles)]
+    open_rules = [rule for rule in RULES if rule.possible(section.raw)]
     if not open_rules:
         return
     before = b""

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from cooperbench.dataset.model import Feature, Pair, Task
 from cooperbench.errors import JudgeError
+from cooperbench.eval.facts import read_verdict
 from cooperbench.eval.job import JobOutput
 from cooperbench.eval.plan import Plan, Rules, plan_trial
-from cooperbench.eval.verdict import Verdict, read_verdict
+from cooperbench.eval.verdict import Verdict
 
 OK = b"test_a (t.T) ... ok\n\n" + b"-" * 70 + b"\nRan 1 test in 0.001s\n\nOK\n"
 

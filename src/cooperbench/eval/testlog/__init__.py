@@ -2,7 +2,7 @@
 
 Only a summary of the right shape, in the right place of its session, counts; "999 passed" printed by the code under
 test does not. Everything a summary leaves to be checked (tests collected, tests seen to pass, totals) is checked. What
-is enough to pass is `eval.verdict`. Code that runs in the test process can still print a whole, sound log: this makes
+is enough to pass is `eval.facts`. Code that runs in the test process can still print a whole, sound log: this makes
 a forgery laborious, `eval.integrity` makes it visible, and neither makes it impossible.
 """
 
