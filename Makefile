@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: canary help demo test test-docker check format bench docs real clean
+.PHONY: help demo test test-docker check format bench docs real clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -47,12 +47,6 @@ docs: $(VENV)/.installed-test  ## run every snippet of the documentation
 
 real: $(VENV)/.installed-test  ## two published tasks, rebuilt from source archives, judged whole (needs the package index)
 	$(BIN)/python -m pytest tests/real -m real $(ARGS)
-
-canary: $(VENV)/.installed-test  ## the modal backend with the newest client there is, in an environment of its own
-	$(BIN)/python -m venv $(VENV)/canary
-	$(VENV)/canary/bin/pip install -q -e '.[test]'
-	$(VENV)/canary/bin/pip install -q --upgrade modal
-	$(VENV)/canary/bin/python -m pytest tests/modal $(ARGS)
 
 clean:  ## remove the environment and caches; runs in logs/ stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

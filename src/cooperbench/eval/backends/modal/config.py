@@ -63,9 +63,8 @@ class Settings:
     """Seconds the building of an image may take."""
 
     def __post_init__(self) -> None:
-        for name in ("app_name",):
-            if not getattr(self, name):
-                raise UsageError(f"modal backend: {name} must not be empty")
+        if not self.app_name:
+            raise UsageError("modal backend: app_name must not be empty")
         for name in ("output", "starting", "builds", "start_patience", "build_patience"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"modal backend: {name} must be positive, not {getattr(self, name)}")

@@ -28,6 +28,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _WORTH_TELLING = 5.0
 _TELL_EVERY = 15.0
 """Seconds a wait must be to be told, and between two such lines of one process."""
+_WAITED_FOR = "sandboxes on Modal"
 _UNDOING = 30.0
 """Seconds the end of a sandbox that may not exist may take."""
 
@@ -42,6 +43,7 @@ class Maker:
         self._places = threading.BoundedSemaphore(connection.settings.starting)
         self._lock = threading.Lock()
         self._told = -_TELL_EVERY
+        self._waiting = False
         self._living: set[ModalSandbox] = set()
 
     def make(self, spec: SandboxSpec, image: Any) -> ModalSandbox:
@@ -55,15 +57,12 @@ class Maker:
             self._limiter.take(self._turn)
             try:
                 handle = self._connection.call(self._create(main(spec), wishes, image))
-            except SandboxStartError:
+            except BaseException as problem:  # Ctrl-C too: it may be there all the same
                 self._undo(wishes["name"])
+                if isinstance(problem, BackendError) and not isinstance(problem, SandboxStartError):
+                    raise SandboxStartError(str(problem)) from problem
                 raise
-            except BackendError as problem:
-                self._undo(wishes["name"])
-                raise SandboxStartError(str(problem)) from problem
-            except BaseException:  # Ctrl-C: it may be there all the same
-                self._undo(wishes["name"])
-                raise
+        self._no_more_waiting()
         sandbox = ModalSandbox(self._connection, spec, handle, self._buried)
         with self._lock:
             self._living.add(sandbox)
@@ -90,7 +89,14 @@ class Maker:
             if time.monotonic() < self._told + _TELL_EVERY:
                 return
             self._told = time.monotonic()
-        self._tell("sandboxes on Modal", how_far)
+            self._waiting = True
+        self._tell(_WAITED_FOR, how_far)
+
+    def _no_more_waiting(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, False
+        if waiting:
+            self._tell(_WAITED_FOR, None)
 
     def _undo(self, name: str) -> None:
         """End what we have not heard of: a creation that failed for us may have happened."""
