@@ -27,6 +27,7 @@ _BUILT_IN = {
     "mini_swe_agent": "cooperbench.agents.mini_swe_agent:MiniSweAgent",
     "claude_code": "cooperbench.agents.cli.claude_code:ClaudeCode",
     "codex": "cooperbench.agents.cli.codex:Codex",
+    "opencode": "cooperbench.agents.cli.opencode:OpenCode",
     "gold": "cooperbench.agents.gold:GoldAgent",
     "noop": "cooperbench.agents.noop:NoopAgent",
     "script": "cooperbench.agents.script:ScriptAgent",
@@ -37,6 +38,7 @@ _ELSEWHERE = {
     "openhands": "openhands-ai",
     "openhands_sdk": "openhands-ai",
     "swe_agent": "sweagent",
+    "gemini_cli": "@google/gemini-cli",
 }
 """Documented names without an adapter here → the package their framework comes in."""
 

@@ -66,7 +66,7 @@ def test_external_modules_register_themselves(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nobody", "unknown; there is mini_swe_agent, claude_code, codex, gold, noop, script"),
+        ("nobody", "unknown; there is mini_swe_agent, claude_code, codex, opencode, gold, noop, script"),
         ("openhands", "has no adapter in this release: put openhands-ai behind a class"),
         ("no.such.module:Agent", "cannot be loaded"),
         (f"{__name__}:Nothing", "cannot be loaded"),
