@@ -21,6 +21,4 @@ def test_two_thousand_in_one_job(cloud: Cloud, backend: GCPBatchBackend) -> None
     asked = Counter(call.operation for call in cloud.traffic.calls if call.account == cloud.accounts.harness)
     print(f"{asked.total()} calls: {dict(asked)}")
     assert asked["batch.CreateJob"] == 1
-    pages, looks = asked["storage.objects.list"], asked["batch.GetJob"]
-    assert looks < pages  # how many there are is a matter of the machine's speed
-    assert asked.total() - looks <= 40 + pages
+    assert asked.total() <= 40 + asked["storage.objects.list"]
