@@ -14,7 +14,7 @@ from typing import Any
 SHOWN = "[redacted]"
 
 _NAMED = re.compile(r"(^|_)(API)?(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
-_SHORTEST = 8
+SHORTEST = 8
 """Characters: what is shorter could be any word."""
 
 
@@ -31,7 +31,7 @@ def secrets(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     environ = os.environ if environ is None else environ
     # A path is where a secret is, not the secret: it may be in every line of a transcript.
     values = {value.strip() for name, value in environ.items() if _NAMED.search(name)} | _remembered
-    kept = {value for value in values if len(value) >= _SHORTEST and not value.startswith(("/", "~"))}
+    kept = {value for value in values if len(value) >= SHORTEST and not value.startswith(("/", "~"))}
     return tuple(sorted(kept, key=lambda value: (-len(value), value)))
 
 

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from cooperbench.agents.base import Message, Todo
 from cooperbench.collaboration.inboxes import Taken
@@ -68,6 +68,10 @@ class RedisServer:
             raise UsageError(
                 f"the Redis server at {self.address} has no password in its URL, and everybody on its network could "
                 f"read and forge messages: redis://:PASSWORD@{self.address}"
+            )
+        if "password" in parse_qs(parts.query):  # it would be in the URL every agent gets
+            raise UsageError(
+                "redis_url has its password in the query; put it before the host: redis://:PASSWORD@HOST:PORT"
             )
         with self.answering():
             self.client.ping()

@@ -105,8 +105,13 @@ class Batch:
             self._cancelled,
         )
         with first_ctrl_c(lambda: presses.append(True)):
-            for key, outcome in backend.run_jobs(works, ledger, wishes):
-                self.tell(_judged(backend, entries[key], outcome))
+            try:
+                for key, outcome in backend.run_jobs(works, ledger, wishes):
+                    self.tell(_judged(backend, entries[key], outcome))
+            except KeyboardInterrupt:  # a second press before the first one was seen
+                if ledger.read() is not None:
+                    self._note("the batch was not cancelled and goes on; the same command takes it up again")
+                raise
         if presses:
             raise KeyboardInterrupt
 

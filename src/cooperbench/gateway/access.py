@@ -57,8 +57,12 @@ class ModelAccess:
 
     def __post_init__(self) -> None:
         if self.base_url is not None:
-            parts = urlsplit(self.base_url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
+            try:
+                parts = urlsplit(self.base_url)
+                sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            except ValueError:  # half an IPv6 address, a port that is none
+                sound = False
+            if not sound:
                 raise UsageError(
                     f"--base-url {self.base_url!r} is not of the form http(s)://host[:port][/path]"
                 )

@@ -18,6 +18,8 @@ from cooperbench.gateway.usage import Usage, read_usage
 
 PASSING = frozenset({408, 409, 425, 429, *range(500, 600)})
 """Statuses that say "not now": clients try again, so they are no part of what happened."""
+_LAST_ANSWERS = 5.0
+"""Seconds a line that is closed waits for calls under way; after that what they cost is not known."""
 _LONGEST = 64 * 1024 * 1024
 """Bytes of one request."""
 
@@ -77,9 +79,12 @@ class Line:
         self._keeper = keeper
         self._usages: list[tuple[Usage | None, float | None]] = []
         self._numbers = 0
+        self._answered_in_vain = 0
+        self._under_way = 0
         self._refused: str | None = None
         self._closed = False
         self._lock = threading.Lock()
+        self._settled = threading.Condition(self._lock)
 
     @property
     def model(self) -> str:
@@ -112,14 +117,16 @@ class Line:
         with self._lock:
             usages = [usage for usage, _ in self._usages]
             costs = [cost for _, cost in self._usages]
-        unknown = None in usages
+            # What is still being answered costs something too, and nobody knows what.
+            unfinished = self._under_way > 0
+        unknown = unfinished or None in usages
 
         def total(name: str) -> int | None:
             return None if unknown else sum(getattr(usage, name) for usage in usages)
 
         return Figures(
             len(usages),
-            None if None in costs else sum(cost for cost in costs if cost is not None),
+            None if unfinished or None in costs else sum(cost for cost in costs if cost is not None),
             total("input_tokens"),
             total("output_tokens"),
             total("cache_read_tokens"),
@@ -130,6 +137,8 @@ class Line:
         """No more answers: the agent is done, whatever it has left running."""
         self._closed = True
         self._keeper.dismiss(self)
+        with self._settled:  # what a program asked last and did not wait for has its price all the same
+            self._settled.wait_for(lambda: self._under_way == 0, timeout=_LAST_ANSWERS)
         source = self._terms.source
         if isinstance(source, Recorded) and source.unasked and self.trouble is None:
             self.trouble = (
@@ -144,16 +153,26 @@ class Line:
             if len(content) > _LONGEST:
                 raise CallError(413, f"the request has more than {_LONGEST >> 20} MiB")
             call = self._adapted(read_call(path, content, headers))
-            number = self._admit()
-            asked = time.time()
-            reply = self._terms.source.answer(call)
+            return self._answered(self._admit(), call)
         except CallError as problem:
             if isinstance(problem, DivergedError):
                 self.trouble = self.trouble or f"the replay has taken another course: {problem}"
             return refusal(problem.status, str(problem))
-        if reply.status not in PASSING:
-            self._count(number, asked, call, reply)
-        return reply
+
+    def _answered(self, number: int, call: Call) -> Reply:
+        asked = time.time()
+        counts = False
+        try:
+            reply = self._terms.source.answer(call)
+            if reply.status not in PASSING:
+                counts = True
+                self._count(number, asked, call, reply)
+            return reply
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self._answered_in_vain += not counts
+                self._settled.notify_all()
 
     def _adapted(self, call: Call) -> Call:
         """The same call for the run's model, such that its usage is told."""
@@ -175,11 +194,12 @@ class Line:
         with self._lock:
             if terms.purse.exhausted:
                 self._refused = f"the trial has spent ${terms.purse.spent:.2f}, more it may not"
-            elif terms.most_calls is not None and self._numbers >= terms.most_calls:
+            elif terms.most_calls is not None and self._numbers - self._answered_in_vain >= terms.most_calls:
                 self._refused = f"{terms.most_calls} calls to the model have been made, more it may not"
             if self._refused is not None:
                 raise CallError(402, self._refused)
             self._numbers += 1
+            self._under_way += 1
             return self._numbers
 
     def _count(self, number: int, asked: float, call: Call, reply: Reply) -> None:

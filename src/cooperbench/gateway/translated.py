@@ -10,6 +10,17 @@ from cooperbench.gateway.calls import JSON, STREAM, Call, CallError, Dialect, Re
 from cooperbench.quiet_import import quiet_litellm
 from cooperbench.redaction import redacted, secrets
 
+_PASSED = frozenset(
+    {
+        *("messages", "tools", "tool_choice", "parallel_tool_calls", "response_format"),
+        *("reasoning_effort", "verbosity"),
+        *("temperature", "top_p", "n", "seed", "stop", "presence_penalty", "frequency_penalty", "logit_bias"),
+        *("max_tokens", "max_completion_tokens", "logprobs", "top_logprobs", "stream", "stream_options"),
+    }
+)
+"""What of a request goes on. All else are litellm's own switches, such as where to send the key, and a request may
+come from inside a sandbox."""
+
 
 class Translated:
     """One model through litellm, which takes its credentials from the harness's environment."""
@@ -35,7 +46,8 @@ class Translated:
         Raises:
             CallError: it raised; the status is the provider's where it says one.
         """
-        options = {**call.body, "model": self.model, "num_retries": 0, "drop_params": True}
+        passed = {name: value for name, value in call.body.items() if name in _PASSED}
+        options = {**passed, "model": self.model, "num_retries": 0, "drop_params": True}
         if self._key is not None:
             options["api_key"] = self._key
         try:

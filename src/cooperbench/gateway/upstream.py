@@ -16,7 +16,7 @@ from email.message import Message
 from cooperbench.errors import UsageError
 from cooperbench.gateway.access import PROVIDERS, ModelAccess, Source, key_of, provider_of
 from cooperbench.gateway.calls import JSON, PATHS, Call, CallError, Dialect, Reply
-from cooperbench.redaction import SHOWN
+from cooperbench.redaction import SHORTEST, SHOWN
 
 _SECONDS = 900
 """How long one answer may take: models that think do."""
@@ -88,9 +88,13 @@ class Upstream:
         request = urllib.request.Request(
             self._url + self._path(call), json.dumps(call.body).encode(), self._headers(call), method="POST"
         )
+        self._unlock(request, call)
         try:
             with urllib.request.urlopen(request, timeout=_SECONDS) as response:
-                return self._reply(response.status, response.headers, response.read(_LIMIT + 1))
+                body = response.read(_LIMIT + 1)
+                if response.length and len(body) <= _LIMIT:  # the connection ended before the answer did
+                    raise http.client.IncompleteRead(body, response.length)
+                return self._reply(response.status, response.headers, body)
         except urllib.error.HTTPError as refused:
             with refused:
                 return self._reply(refused.code, refused.headers, refused.read(_LIMIT + 1))
@@ -112,17 +116,22 @@ class Upstream:
             headers["anthropic-version"] = _VERSION
             if beta := call.headers.get("anthropic-beta"):
                 headers["anthropic-beta"] = beta
+        return headers
+
+    def _unlock(self, request: urllib.request.Request, call: Call) -> None:
+        """Put the key in, for this server alone: it does not go where a redirect leads."""
         if self._key is not None:
             name = {"messages": "x-api-key", "generate": "x-goog-api-key"}.get(call.dialect)
-            headers[name or "Authorization"] = self._key if name else f"Bearer {self._key}"
-        return headers
+            request.add_unredirected_header(
+                name or "Authorization", self._key if name else f"Bearer {self._key}"
+            )
 
     def _reply(self, status: int, headers: Message, body: bytes) -> Reply:
         if len(body) > _LIMIT:
             raise CallError(502, f"the model's answer has more than {_LIMIT >> 20} MiB")
-        if self._key is not None:
+        if self._key is not None and len(self._key) >= SHORTEST:
             body = body.replace(self._key.encode(), SHOWN.encode())
         return Reply(status, headers.get("Content-Type", JSON), body)
 
     def _shown(self, text: str) -> str:
-        return text.replace(self._key, SHOWN) if self._key else text
+        return text.replace(self._key, SHOWN) if self._key and len(self._key) >= SHORTEST else text

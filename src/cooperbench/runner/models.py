@@ -13,6 +13,7 @@ from cooperbench.budget import Purse
 from cooperbench.collaboration.turns import Turns
 from cooperbench.errors import UsageError
 from cooperbench.gateway import Gateway, Line, ModelAccess
+from cooperbench.gateway.access import provider_of
 from cooperbench.gateway.recording import Recorded
 from cooperbench.runner.replay import RecordedTurns, RecordingTurns
 from cooperbench.runs import RunDirectory, TrialDirectory
@@ -64,6 +65,21 @@ class Models:
         self._spec = spec
         self._gateway = gateway
         self._replayed = replayed
+
+    def refuse_unpriced(self, *limits: float | None) -> None:
+        """A limit on cost is none where nobody knows what calls cost.
+
+        Raises:
+            UsageError: there is a limit, and nothing will say.
+        """
+        gateway = self._gateway
+        if gateway is None or self._replayed is not None or gateway.priced or not any(limits):
+            return
+        if provider_of(gateway.access.name)[0] != "openrouter":  # which says what each call cost
+            raise UsageError(
+                f"max_cost and max_trial_cost need to know what {gateway.access.name} costs, and nothing says: "
+                "give --prices FILE (zeros if it is free), or limit calls by --max-calls"
+            )
 
     def line(self, agent_id: str, directory: TrialDirectory, purse: Purse) -> Line | None:
         """A line for one agent of a trial; None for agents that need none."""

@@ -45,9 +45,15 @@ class RecordedTurns(Turns):
 
     def begin(self, changed: threading.Condition, agent: str, verb: str, pause: Pause) -> float:
         """As `Turns.begin`, but for when: `pause` was asked when it was recorded."""
-        deadline = time.monotonic() + self._patience
+        awaited: Mapping[str, Any] | None = None
+        deadline = 0.0
         while self._left:
             first = self._left[0]
+            if first is not awaited:  # its turn may take as long as it took, and some patience
+                awaited = first
+                deadline = (
+                    time.monotonic() + self._patience + max(0.0, first["at"] - (self._last or first["at"]))
+                )
             if (first.get("agent"), first.get("verb")) == (agent, verb):
                 self._last = float(self._left.popleft()["at"])
                 return self._last

@@ -181,6 +181,7 @@ def run(
         opened_backend(backend) as chosen,
         connected(spec.redis) as server,
     ):
+        reached.refuse_unpriced(max_cost, max_trial_cost)
         keep_images_within(chosen, disk_budget)
         spec, reckoning = _sized(spec, chosen, concurrency, eval_concurrency, pairs)
         wanted = configuration(spec, chosen.name, dataset.root, pairs)

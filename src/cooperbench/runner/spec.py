@@ -25,6 +25,8 @@ DEFAULT_MODEL = "vertex_ai/gemini-3-flash-preview"
 REDIS = "redis://localhost:6379"
 """Earlier releases' default, which their scripts pass: taken for not asked for, whatever listens there."""
 SCHEMA = 1
+_LONGEST = 30 * 24 * 3600
+"""Seconds an agent may be given: 30 days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,10 @@ class RunSpec:
         for name, number in (("concurrency", self.concurrency), ("eval_concurrency", self.eval_concurrency)):
             if type(number) is not int or number < 1:
                 raise UsageError(f"{name} must be a whole number above 0, not {number!r}")
-        if not self.agent_timeout > 0:
-            raise UsageError(f"agent_timeout must be more than 0 seconds, not {self.agent_timeout!r}")
+        if not 0 < self.agent_timeout <= _LONGEST:
+            raise UsageError(
+                f"agent_timeout must be more than 0 seconds and at most {_LONGEST}, not {self.agent_timeout!r}"
+            )
         if self.agent_config is not None and not self.agent_config.exists():
             raise UsageError(f"agent configuration {self.agent_config} does not exist")
 

@@ -28,6 +28,8 @@ _PATIENCE = 25
 """Seconds one call waits for requests before it is made anew."""
 _PROMPT = 120
 _RETRIES = 5
+_AT_ONCE = 32
+"""Requests of one sandbox that are being answered."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ class _Bridge:
         self._line = line
         self._stopped = threading.Event()
         self._known: set[str] = set()
+        self._places = threading.BoundedSemaphore(_AT_ONCE)
 
     def start(self) -> None:
         """Begin, in the background."""
@@ -90,7 +93,7 @@ class _Bridge:
                 for name, request in read_requests(self._carry("wait", timeout=_PATIENCE).stdout):
                     if name not in self._known:  # a call ended for want of requests may print one twice
                         self._known.add(name)
-                        threading.Thread(target=self._answer, args=(name, request), daemon=True).start()
+                        self._begin(name, request)
                 failures = 0
             except SandboxLost:
                 return
@@ -100,6 +103,19 @@ class _Bridge:
                     _log.warning("%s has lost its model: %s", self._line.agent_id, problem)
                     return
                 self._stopped.wait(0.1 * 2**failures)
+
+    def _begin(self, name: str, request: bytes) -> None:
+        """Answer it in a thread of its own, once there is a place: a sandbox may ask as much as it likes."""
+        while not self._places.acquire(timeout=1):
+            if self._stopped.is_set():
+                return
+        threading.Thread(target=self._serve_one, args=(name, request), daemon=True).start()
+
+    def _serve_one(self, name: str, request: bytes) -> None:
+        try:
+            self._answer(name, request)
+        finally:
+            self._places.release()
 
     def _answer(self, name: str, request: bytes) -> None:
         content = packed(answered(self._line, request))

@@ -83,14 +83,19 @@ class Package:
         with tempfile.TemporaryDirectory(dir=place.parent) as folder:
             command = [npm, "install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts"]
             command += ["--os=linux", f"--cpu={cpu}", f"{self.name}@{self.version}"]
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_SECONDS,
-                check=False,
-            )
+            try:
+                done = subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    timeout=_SECONDS,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired as problem:
+                raise UsageError(
+                    f"npm did not install {self.name}@{self.version} within {_SECONDS} s"
+                ) from problem
             if done.returncode != 0:
                 lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or [
                     done.stderr[-300:]

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 
 class Tail:
     """The last `limit` bytes of a stream."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._chunks: deque[bytes] = deque()
-        self._kept = 0
+        self._kept = bytearray()
         self.total = 0
 
     def add(self, chunk: bytes) -> None:
         """Take more; forget the oldest when it is too much."""
-        self._chunks.append(chunk)
         self.total += len(chunk)
-        self._kept += len(chunk)
-        while self._kept - len(self._chunks[0]) >= self._limit:
-            self._kept -= len(self._chunks.popleft())
+        self._kept += chunk
+        if len(self._kept) > 2 * self._limit:  # seldom, so that what is moved costs little
+            del self._kept[: len(self._kept) - self._limit]
 
     @property
     def truncated(self) -> bool:
@@ -29,7 +25,7 @@ class Tail:
 
     def content(self) -> bytes:
         """What is kept; when that is not all, a line at its head says so."""
-        kept = b"".join(self._chunks)
+        kept = bytes(self._kept)
         if not self.truncated:
             return kept
         head = f"[cooperbench: {self.total} bytes of output; only the last {self._limit} are kept]\n"

@@ -186,7 +186,11 @@ class GCPSandbox:
         state = self._slots.look(self.slot)
         if state.over:
             raise self._lose_machine(trouble.last_words(state.events, state.name))
-        if self._mailbox.is_silent():
+        try:
+            silent = self._mailbox.is_silent()
+        except BackendError as problem:  # its question may be there, under a number no command may have now
+            raise self._lose(SandboxLost(f"the sandbox cannot be reached: {problem}")) from problem
+        if silent:
             raise self._lose_machine("it has stopped answering")
 
     def _lose_machine(self, why: str) -> SandboxLost:

@@ -21,7 +21,7 @@ _KEPT_DAYS = 7
 _TOGETHER = 100
 """Deletions in one call, the vendor's limit."""
 
-_MISSING, _EXISTS = 404, 412
+_FORBIDDEN, _MISSING, _EXISTS = 403, 404, 412
 _SECONDS = 60
 
 
@@ -44,7 +44,14 @@ class Store:
         Raises:
             BackendError: it is not there and cannot be made.
         """
-        found = self.look() or self._make()
+        try:
+            found = self.look() or self._make()
+        except Refused as refused:
+            if refused.status != _FORBIDDEN:
+                raise
+            # Who may use the objects of a bucket need not be allowed to look at it.
+            log.debug("bucket %s cannot be looked at: %s", self.bucket, refused)
+            return
         if not self.expires(found):
             self._expire(found)
 

@@ -52,9 +52,9 @@ class Maker:
         Raises:
             SandboxStartError: Modal would not, or has not for longer than `start_patience`.
         """
-        wishes = asked(spec, self._connection.settings)
         with self._places:  # Modal stalls when too many are starting at the same time
             self._limiter.take(self._turn)
+            wishes = asked(spec, self._connection.settings)  # now: its tags say when it will have expired
             try:
                 handle = self._connection.call(self._create(main(spec), wishes, image))
             except BaseException as problem:  # Ctrl-C too: it may be there all the same
@@ -175,7 +175,7 @@ def asked(spec: SandboxSpec, settings: Settings) -> dict[str, Any]:
         )
     if spec.user not in ("", "root", "0"):
         raise SandboxStartError(f"commands on Modal run as root, not as {spec.user!r}")
-    tags = {**spec.labels, **owner.labels(spec.timeout)}
+    tags = {**spec.labels, **owner.labels(spec.timeout + settings.start_patience)}
     return {
         "name": f"cooperbench-{secrets.token_hex(12)}",
         "timeout": math.ceil(spec.timeout),

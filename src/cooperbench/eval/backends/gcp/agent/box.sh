@@ -21,8 +21,8 @@ rule() { # CHAIN RULE...
 
 # The registries of the vendor take the machine's own token.
 log_in() { # IMAGE
-    case $1 in
-    *.pkg.dev/* | gcr.io/* | *.gcr.io/*)
+    case ${1%%/*} in # the host alone: a path that looks like one gets no token
+    *.pkg.dev | gcr.io | *.gcr.io)
         authorize "$word" && sed 's/^Authorization: Bearer //' "$home/header" |
             docker login -u oauth2accesstoken --password-stdin "https://${1%%/*}" >/dev/null 2>>"$w/said"
         ;;
@@ -33,7 +33,8 @@ pull() { # IMAGE
     ! docker image inspect "$1" >/dev/null 2>&1 || return 0
     log_in "$1"
     pause=2
-    until docker pull -q "$1" >"$w/said" 2>&1; do
+    until timeout 1800 docker pull -q "$1" >"$w/said" 2>&1; do
+        [ $? -ne 124 ] || return 1
         # What a registry says of an image that is not there; anything else may pass.
         ! grep -q -i -e 'not found' -e 'manifest unknown' -e denied -e 'no such host' -e 'invalid reference' \
             -e 'does not exist' -e unauthorized "$w/said" || return 1

@@ -38,6 +38,10 @@ _SLICE = 0.2
 """Seconds in which somebody who wants to leave is noticed."""
 _FAILURES = 20
 """Looks that may fail one after another before they are trouble."""
+_QUEUED = 2 * 86400
+"""Seconds the service lets a job wait for machines."""
+_AGAIN = 2 * 86400
+"""Seconds for tasks begun again on other machines: nobody sweeps a batch before all of that is over."""
 _FLUSH = 20
 """Seconds a slot gathers outcomes before it writes the first of them; twice that for the next, up to eight times."""
 
@@ -53,6 +57,8 @@ class Batches:
         self._wishes = wishes
         self._told: set[str] = set()
         self._failures = 0
+        self._spent = 0.0
+        """US dollars, estimated, of all batches so far."""
         self._why = ""
         """The last batch's last words."""
         self._over = False
@@ -108,7 +114,8 @@ class Batches:
         together = min(machine(self._settings.machine_type).slots(self._settings.slots), slots)
         spot = self._settings.batch_spot
         guess = cost.estimate(self._settings, works, slots, together, spot)
-        cost.hold(guess, self._wishes.max_cost, self._settings.machine_type)
+        most = self._wishes.max_cost
+        cost.hold(guess, None if most is None else max(0.0, most - self._spent), self._settings.machine_type)
         self._wishes.tell(f"{len(works)} judgements on {guess.told(self._settings, spot)}")
         with tempfile.TemporaryFile(prefix="cooperbench-batch-") as file:
             packed = pack_all(works, slots, self._settings, file)
@@ -140,7 +147,7 @@ class Batches:
             together=together,
             seconds=seconds,
             spot=settings.batch_spot,
-            labels=owner.labels("batch", seconds + settings.boot_patience, self._wishes.labels),
+            labels=owner.labels("batch", seconds + _QUEUED + _AGAIN, self._wishes.labels),
         )
 
     def _send(self, record: Record) -> None:
@@ -170,7 +177,7 @@ class Batches:
     def _follow(self, record: Record, todo: dict[str, Work]) -> Iterator[tuple[str, Outcome]]:
         """What comes of a batch, as it comes; then the batch is removed, unless it is left going."""
         seen: set[str] = set()
-        state, pause, spent = State("UNKNOWN"), _SOON, 0.0
+        state, pause, looked = State("UNKNOWN"), _SOON, time.monotonic()
         while True:
             before = len(seen)
             yield from self._new(record, todo, seen)
@@ -182,8 +189,10 @@ class Batches:
                 yield from self._new(record, todo, seen)  # the last ones may have come in between
             if state.over or not todo.keys() & set(record.keys):
                 break
-            spent += self._spent(record, state, pause)
-            if self._wishes.max_cost is not None and spent > self._wishes.max_cost:
+            now = time.monotonic()
+            self._spent += self._price(record, state, now - looked)
+            looked = now
+            if self._wishes.max_cost is not None and self._spent > self._wishes.max_cost:
                 self._end(f"--max-cost of ${self._wishes.max_cost:g} is spent")
                 break
             pause = min(pause * _GROWTH, _LATE)
@@ -237,7 +246,7 @@ class Batches:
             self._told.add(running)
             self._wishes.tell(running)
 
-    def _spent(self, record: Record, state: State, seconds: float) -> float:
+    def _price(self, record: Record, state: State, seconds: float) -> float:
         running = sum(state.counts.get(name, 0) for name in ("ASSIGNED", "RUNNING"))
         price = cost.hourly(self._settings, record.machine_type, record.spot) or 0.0
         return math.ceil(running / record.together) * seconds / 3600 * price
