@@ -107,12 +107,21 @@ def test_who_may_not_is_told_what_to_ask_for(cloud: Cloud, backend: GCPBatchBack
     cloud.accounts.denied.add("iam.serviceAccounts.actAs")
     with pytest.raises(BackendError, match=r"roles/iam\.serviceAccountUser"):
         backend.create_sandbox(clouds.IMAGE)
-    cloud.accounts.denied.add("storage.buckets.get")
+    cloud.accounts.denied.add("batch.jobs.create")
     with (
         clouds.backend_on(cloud) as other,
         pytest.raises(BackendError, match="cooperbench config gcp --check"),
     ):
         other.create_sandbox(clouds.IMAGE)
+
+
+def test_who_may_use_a_bucket_need_not_look_at_it(cloud: Cloud) -> None:
+    """`roles/storage.objectUser` alone does not hold `storage.buckets.get`."""
+    cloud.accounts.denied.add("storage.buckets.get")
+    with clouds.backend_on(cloud) as backend:
+        sandbox = backend.create_sandbox(clouds.IMAGE)
+        assert sandbox.exec("echo", "works").stdout_read() == "works\n"
+        sandbox.terminate()
 
 
 def test_without_quota_the_wait_is_explained(
