@@ -38,6 +38,18 @@ def test_credentials_of_the_docker_configuration(
         assert fresh.engine().images.digest(image) == server.plain
 
 
+@pytest.mark.parametrize("auth", ["basic", "token"])
+def test_nothing_is_told_in_the_clear(auth: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for server in served(auth):
+        place = server.address.replace("127.0.0.1", "0.0.0.0")  # this machine too, but for all that is known
+        docker_config(monkeypatch, tmp_path, {"auths": {place: {"auth": encoded()}}})
+        patience = registries.Patience(0, lambda _: None, time.sleep)
+        registry = registries.Registry(place, "private", patience, plain=True)
+        with pytest.raises(registries.Refused, match="401"):
+            registry.manifest("1")
+        registry.close()
+
+
 def test_a_credential_helper(fresh: LocalBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     helper = tmp_path / "docker-credential-mine"
     answer = json.dumps({"ServerURL": "x", "Username": USER, "Secret": PASSWORD})

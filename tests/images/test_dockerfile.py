@@ -74,6 +74,17 @@ def test_what_is_built(builder: LocalBackend, context: Path) -> None:
     sandbox.terminate()
 
 
+def test_arguments(builder: LocalBackend, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "ARG OUTER=o\nARG HIDDEN=h\nFROM host\nARG OUTER\nARG NONE\nARG BOTH=arg\nENV BOTH=env\n"
+        "RUN echo ${OUTER-unset} ${HIDDEN-unset} ${NONE-unset} $BOTH >/said\n"
+    )
+    builder.build_image("arguments:1", tmp_path)
+    sandbox = builder.create_sandbox("arguments:1")
+    assert sandbox.exec("cat", "/said").stdout == b"o unset unset env\n"
+    sandbox.terminate()
+
+
 def test_steps_are_built_once(builder: LocalBackend, context: Path) -> None:
     first = builder.build_image("once:1", context)
     before = made(builder)

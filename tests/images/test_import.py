@@ -202,6 +202,23 @@ def test_hostile_archives(engine: Engine, tmp_path: Path, content: bytes, proble
         bring(engine, saved(tmp_path, content), "hostile:1")
 
 
+def test_a_long_name_is_not_read_whole(engine: Engine, tmp_path: Path) -> None:
+    header = member("././@LongLink", tarfile.GNUTYPE_LONGNAME, size=9 << 20)
+    content = header.tobuf(tarfile.GNU_FORMAT) + b"x" * (9 << 20)
+    with pytest.raises(SandboxStartError, match="a header of 9437184 bytes"):
+        bring(engine, saved(tmp_path, content), "hostile:1")
+
+
+def test_a_root_file_system_of_many_files(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cooperbench.eval.backends.local.store.saved._MOST_MEMBERS", 2)
+    source = saved(tmp_path, files(dict.fromkeys(("manifest.json", "a", "b", "c"), b"")))
+    (image,) = bring(engine, source, "many:1")
+    (layer,) = image.layers
+    assert len(list((engine.state.path / layer).iterdir())) == 4
+
+
 def test_sources_that_are_none(engine: Engine, programs: bytes, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         bring(engine, str(tmp_path / "nothing"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -17,7 +18,8 @@ import pytest
 
 from cooperbench.errors import SandboxStartError, UsageError
 from cooperbench.eval.backends.local import LocalBackend
-from cooperbench.eval.backends.local.store import gc
+from cooperbench.eval.backends.local.config import Settings
+from cooperbench.eval.backends.local.store import gc, pulling
 from tests.docker.registry import Registry
 
 
@@ -79,6 +81,19 @@ def test_always_asks_once_and_pulls_what_is_new(registry: Registry, tmp_path: Pa
     backend = LocalBackend(state_dir=tmp_path, pull="always")
     assert backend.prepare_image(image, None) == second != first
     backend.close()
+
+
+def test_what_a_name_stands_for_is_asked_everywhere(registry: Registry) -> None:
+    settings = Settings(mirror=("127.0.0.1:1", registry.address))
+    assert pulling.current_digest(settings, "somebody/something:3") == registry.plain
+    assert pulling.current_digest(Settings(), "127.0.0.1:1/something:3") is None
+
+
+def test_platforms_of_an_index_are_different_images(registry: Registry, fresh: LocalBackend) -> None:
+    index = registry.add("many", b"there\n", architecture="s390x", listed=True)
+    (described,) = json.loads(registry.manifests["many"][1])["manifests"]
+    image = fresh.provision.pull(fresh.engine(), f"{registry.address}/many:1", "linux/s390x")
+    assert image.digest == described["digest"] != index
 
 
 @pytest.mark.parametrize(
@@ -239,9 +254,13 @@ def test_a_prune_that_is_killed_leaves_nothing_by_halves(
     backend = LocalBackend(state_dir=tmp_path)
     backend.prepare_image(image, None)
     assert len(content(backend, image)) == 20
-    backend.sweep()
-    assert os.listdir(state / "trash") == []
+    _await(lambda: _swept(backend, state))  # what outlives the killed one for a moment empties the trash too
     backend.close()
+
+
+def _swept(backend: LocalBackend, state: Path) -> bool:
+    backend.sweep()
+    return not os.listdir(state / "trash")
 
 
 def test_a_full_disk(registry: Registry, tmp_path: Path) -> None:

@@ -71,7 +71,16 @@ def _platform(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(args: argparse.Namespace) -> int:
-    return _for_each(args, _selected(args), lambda name, backend, task: _built(name, backend, task))
+    tasks = _selected(args)
+
+    def begin(name: str, backend: Any) -> Callable[[Any], str | None]:
+        if not hasattr(backend, "build_image") and any(task.recipe is None for task in tasks):
+            raise UsageError(
+                f"backend {name} cannot build from Dockerfiles, and the dataset has no recipe: try docker"
+            )
+        return lambda task: _built(backend, task)
+
+    return _for_each(args, tasks, begin)
 
 
 def _pull(args: argparse.Namespace) -> int:
@@ -79,17 +88,20 @@ def _pull(args: argparse.Namespace) -> int:
     if args.images and any((args.subset, args.repo, args.task is not None, args.features)):
         raise UsageError("name images, or select tasks; not both")
 
-    def pull(name: str, backend: Any, image: str) -> str | None:
+    def begin(name: str, backend: Any) -> Callable[[Any], str | None]:
         from cooperbench.eval.backends import shell
         from cooperbench.eval.backends.local import LocalBackend
+        from cooperbench.eval.backends.local.store import reference
 
         if isinstance(backend, LocalBackend):
-            return backend.provision.pull(backend.engine(), image, args.platform).digest
+            for image in args.images:
+                reference.parse(image)
+            return lambda image: backend.provision.pull(backend.engine(), image, args.platform).digest
         if args.platform:
             raise UsageError(f"--platform is for backend local, not {name}")
-        return shell.prepare_image(backend, image, None)
+        return lambda image: shell.prepare_image(backend, image, None)
 
-    return _for_each(args, wanted, pull)
+    return _for_each(args, wanted, begin)
 
 
 def _selected(args: argparse.Namespace) -> list[Task]:
@@ -103,9 +115,14 @@ def _selected(args: argparse.Namespace) -> list[Task]:
 
 
 def _for_each(
-    args: argparse.Namespace, wanted: list[Any], work: Callable[[str, Any, Any], str | None]
+    args: argparse.Namespace, wanted: list[Any], begin: Callable[[str, Any], Callable[[Any], str | None]]
 ) -> int:
-    """Make each ready, and say how that went; one that fails does not keep the others from it."""
+    """Make each ready, and say how that went; one that fails does not keep the others from it.
+
+    Args:
+        begin: given a backend and its name, what makes one ready there and says its digest. Raises UsageError: what is
+            asked for is wrong for all of them.
+    """
     from cooperbench.eval.backends.base import Telling, offers
     from cooperbench.eval.sources import keep_images_within, opened_backend
 
@@ -114,12 +131,13 @@ def _for_each(
         keep_images_within(chosen, getattr(args, "disk_budget", None))
         if offers(chosen.backend, Telling):
             chosen.backend.tell_by(_Lines())
+        work = begin(chosen.name, chosen.backend)
         for each in wanted:
             begun = time.monotonic()
             image = each if isinstance(each, str) else each.image
             try:
-                digest = work(chosen.name, chosen.backend, each)
-            except BackendError as problem:
+                digest = work(each)
+            except (BackendError, UsageError) as problem:
                 failed += 1
                 _print(f"FAILED  {image}  {problem}")
             else:
@@ -127,16 +145,12 @@ def _for_each(
     return exits.INCOMPLETE if failed else exits.DONE
 
 
-def _built(name: str, backend: Any, task: Task) -> str | None:
+def _built(backend: Any, task: Task) -> str | None:
     """By the dataset's recipe where it has one, else from the Dockerfile in the task's directory."""
     from cooperbench.eval.backends import shell
 
     if task.recipe is not None:
         return shell.prepare_image(backend, task.image, task.recipe)
-    if not hasattr(backend, "build_image"):
-        raise UsageError(
-            f"backend {name} cannot build from Dockerfiles, and the dataset has no recipe: try docker"
-        )
     digest: str | None = backend.build_image(task.image, task.path)
     return digest
 

@@ -13,7 +13,7 @@ from cooperbench.errors import UsageError
 from cooperbench.eval.backends.base import SandboxSpec
 from cooperbench.eval.backends.docker import config, containers, owner
 from cooperbench.eval.backends.docker.engine import places
-from cooperbench.eval.backends.docker.images import _name_and_tag, digest
+from cooperbench.eval.backends.docker.images import digest, name_and_tag
 from cooperbench.eval.backends.docker.recipes import bases
 
 
@@ -88,7 +88,7 @@ def test_bases_of_a_dockerfile(tmp_path: Path) -> None:
     ],
 )
 def test_names_of_images(image: str, parts: tuple[str, str]) -> None:
-    assert _name_and_tag(image) == parts
+    assert name_and_tag(image) == parts
 
 
 def test_digests() -> None:

@@ -46,6 +46,8 @@ class Images:
         self._seen: set[str] = set()
         self._limited = threading.Lock()
         """Held while "too many requests" is waited out: the others would only add to them."""
+        self._waits = 0
+        """How often that was done: of several refused at the same time, one waits for all."""
 
     def ready(self, image: str) -> Mapping[str, Any]:
         """What the engine says of an image, which is pulled first if the settings want that.
@@ -95,7 +97,8 @@ class Images:
     def _pull(self, image: str, *, known: bool = False) -> Mapping[str, Any]:
         """Pull it; one that was `known` before is not ours to take away again."""
         self.shelf.make_room()
-        source = f"{self._settings.mirror.rstrip('/')}/{image}" if self._settings.mirror else image
+        source = self._source(image)
+        theirs = source != image and self.find(source) is not None
         begun = time.monotonic()
         log.info("pulling image %s", source)
         what = f"image {source}"
@@ -108,8 +111,17 @@ class Images:
             raise SandboxStartError(f"image {image} was pulled and is not on {self._engine.name}")
         log.info("pulled image %s in %.0f s", source, time.monotonic() - begun)
         if not known:
-            self.shelf.bring(image, *([source] if source != image else []))
+            self.shelf.bring(image, *([source] if source != image and not theirs else []))
         return found
+
+    def _source(self, image: str) -> str:
+        """What to pull it as: from the mirror, if there is one and the engine can then give it its name."""
+        if not self._settings.mirror:
+            return image
+        if "@" in image:
+            log.warning("image %s: pulled past the mirror, for no engine gives a digest as a name", image)
+            return image
+        return f"{self._settings.mirror.rstrip('/')}/{image}"
 
     def _patiently(self, source: str, what: str) -> None:
         """Pull; a registry that has had too many requests is given time."""
@@ -127,13 +139,16 @@ class Images:
                 raise SandboxStartError(f"image {source} cannot be pulled: {said}{_remedy(said)}")
             log.info("the registry has had too many requests; pulling %s again in %.0f s", source, pause)
             self._tell(what, f"its registry has had too many requests: asked again in {pause:.0f} s")
+            waits = self._waits
             with self._limited:
-                self._pause(pause)
+                if self._waits == waits:
+                    self._pause(pause)
+                    self._waits += 1
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _attempt(self, source: str, what: str) -> str | None:
         """None once it is pulled, else what was said against it."""
-        name, tag = _name_and_tag(source)
+        name, tag = name_and_tag(source)
         progress = _Progress()
         try:
             with complaints(self._engine, f"pulling image {source}"):
@@ -147,9 +162,9 @@ class Images:
         return None
 
     def _rename(self, source: str, image: str) -> None:
-        name, tag = _name_and_tag(image)
+        name, tag = name_and_tag(image)
         with complaints(self._engine, f"naming image {image}"):
-            self._engine.api.tag(source, name, tag=None if "@" in image else tag, force=True)
+            self._engine.api.tag(source, name, tag=tag, force=True)
 
 
 class _Progress:
@@ -183,7 +198,8 @@ def digest(found: Mapping[str, Any]) -> str | None:
     return f"sha256:{image.removeprefix('sha256:')}" if image else None
 
 
-def _name_and_tag(image: str) -> tuple[str, str]:
+def name_and_tag(image: str) -> tuple[str, str]:
+    """An image's name in two, as the engine wants it: with ``latest``, or the digest, for a tag."""
     if "@" in image:
         name, _, tag = image.partition("@")
         return name, tag

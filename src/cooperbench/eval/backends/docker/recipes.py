@@ -25,7 +25,7 @@ from cooperbench.eval.backends.base import Recipe, SandboxSpec
 from cooperbench.eval.backends.docker import hostbase, owner
 from cooperbench.eval.backends.docker.config import Settings
 from cooperbench.eval.backends.docker.engine import Engine, complaints, one_line
-from cooperbench.eval.backends.docker.images import Images
+from cooperbench.eval.backends.docker.images import Images, name_and_tag
 from cooperbench.eval.backends.docker.sandbox import DockerSandbox
 
 log = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ def _commit(engine: Engine, container: str, image: str, base: Any, key: str) -> 
     """The container as an image with the base's configuration, not that of our container."""
     config = dict(base.get("Config") or {})
     config["Labels"] = {**(config.get("Labels") or {}), LABEL: key}
-    name, _, tag = image.rpartition(":")
+    name, tag = name_and_tag(image)
     with complaints(engine, f"keeping image {image}"):
         made = engine.api.commit(container, pause=False, conf=config)
         engine.api.tag(made["Id"], name, tag)

@@ -49,7 +49,9 @@ def find(text: str) -> User:
         gid = _group(group)
     named = account[0] if account else ""
     others = [
-        int(line[2]) for line in _lines("/etc/group", 4) if named in line[3].split(",") and line[2].isdigit()
+        _sane(line[2])
+        for line in _lines("/etc/group", 4)
+        if named in line[3].split(",") and line[2].isdigit()
     ]
     return User(uid, gid, tuple(sorted({gid, *(others if named and not group else ())})), home)
 

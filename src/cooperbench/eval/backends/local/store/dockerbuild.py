@@ -28,7 +28,7 @@ from cooperbench.eval.backends.local.store.provision import Provision
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _SECONDS = 3600.0
 _DROPPED = ("etc/resolv.conf",)
 """What the sandbox brings for a network, which is none of the image's."""
@@ -41,6 +41,8 @@ class _Stand:
 
     image: Image
     key: str
+    outer: dict[str, str] = field(default_factory=dict)
+    """ARGs before FROM, which count after it where an ARG asks for them."""
     args: dict[str, str] = field(default_factory=dict)
     settings: dict[str, list[str]] = field(default_factory=dict)
     """ENTRYPOINT and CMD."""
@@ -49,6 +51,11 @@ class _Stand:
     def values(self) -> dict[str, str]:
         """What variables stand for."""
         return {**self.args, **self.image.env}
+
+    @property
+    def added(self) -> dict[str, str]:
+        """What a command finds in its environment besides the image's own: ENV wins over ARG."""
+        return {name: value for name, value in self.args.items() if name not in self.image.env}
 
     def path(self, text: str) -> str:
         """A path as WORKDIR makes it absolute."""
@@ -105,7 +112,8 @@ class Build:
         first = _from(instructions)
         for each in instructions[: instructions.index(first)]:
             name, value = dockerfile.argument(each.text, args)
-            args[name] = value or ""
+            if value is not None:
+                args[name] = value
         base, *more = dockerfile.words(first.text, args) or [""]
         if more and (len(more) != 2 or more[0].upper() != "AS"):
             raise UsageError(f"{self._where}:{first.line}: FROM needs an image, not {first.text!r}")
@@ -114,7 +122,7 @@ class Build:
         image = self._provision.image(self._engine, base)
         if image.digest is not None:
             self._kept.enter_context(self._engine.claims.using(image.digest))
-        return _Stand(image, _hash([_FORMAT, "dockerfile", image.digest or base]))
+        return _Stand(image, _hash([_FORMAT, "dockerfile", image.digest or base]), outer=args)
 
     # ------------------------------------------------------------------------------------------ steps
 
@@ -122,7 +130,8 @@ class Build:
         match each.name:
             case "ARG":
                 name, value = dockerfile.argument(each.text, stand.values)
-                return replace(stand, args={**stand.args, name: value or ""})
+                value = stand.outer.get(name) if value is None else value
+                return stand if value is None else replace(stand, args={**stand.args, name: value})
             case "ENV":
                 env = {**stand.image.env, **dockerfile.assignments(each.text, stand.values)}
                 return replace(stand, image=replace(stand.image, env=env), key=_hash([stand.key, env]))
@@ -141,9 +150,9 @@ class Build:
         command = dockerfile.command(each.text)
 
         def work(sandbox: LocalSandbox) -> None:
-            self._complain(each, sandbox.run(command, timeout=_SECONDS, env=stand.args))
+            self._complain(each, sandbox.run(command, timeout=_SECONDS, env=stand.added))
 
-        return self._layer(each, stand, ["run", command, stand.args, self._network], work)
+        return self._layer(each, stand, ["run", command, stand.added, self._network], work)
 
     def _copy(self, each: Instruction, stand: _Stand) -> _Stand:
         parts = dockerfile.json_list(each.text)

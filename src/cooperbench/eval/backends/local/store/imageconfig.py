@@ -36,6 +36,14 @@ def machine() -> str:
     return f"linux/{_ARCHITECTURES.get(kernel.MACHINE, kernel.MACHINE)}"
 
 
+def goes_by(index: str, chosen: str, platform: str | None) -> str:
+    """The digest of an image out of an index: the index's, as engines do, unless it is for another `platform`.
+
+    The images of an index for several platforms are not the same one here.
+    """
+    return index if platform in (None, machine()) else chosen
+
+
 def parse(content: bytes, what: str) -> ImageConfig:
     """Read a configuration.
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from cooperbench.errors import SandboxStartError, UsageError
 from cooperbench.eval.backends.local.engine import Engine
 from cooperbench.eval.backends.local.images import Image
-from cooperbench.eval.backends.local.store import imageconfig, reference, rootfs, saved, streams
+from cooperbench.eval.backends.local.store import imageconfig, layers, reference, rootfs, saved, streams
 from cooperbench.eval.backends.local.store.incoming import Incoming, install
 from cooperbench.eval.backends.local.store.layers import Stream
 
@@ -81,10 +82,23 @@ def _opened(engine: Engine, source: str) -> Iterator[IO[bytes]]:
             yield file
             return
         spool = stack.enter_context(tempfile.TemporaryFile(dir=engine.state.path / "partial"))
-        for piece in streams.expanded(iter(lambda: file.read(streams.PIECE), b"")):
-            spool.write(piece)
-        spool.flush()
+        _spool(engine, spool, streams.expanded(iter(lambda: file.read(streams.PIECE), b"")), source)
         yield spool
+
+
+def _spool(engine: Engine, spool: IO[bytes], pieces: Iterable[bytes], what: str) -> None:
+    """Keep an archive on disk, within bounds: what is compressed may be of any size."""
+    total, reserve = 0, engine.settings.disk_reserve
+    for piece in pieces:
+        total += len(piece)
+        if total > layers.LARGEST:
+            raise SandboxStartError(f"{what} is longer than {layers.LARGEST >> 30} GiB")
+        if shutil.disk_usage(engine.state.path).free < len(piece) + reserve:
+            raise SandboxStartError(
+                f"{what}: no space left but the {reserve >> 20} MiB kept free (disk_reserve)"
+            )
+        spool.write(piece)
+    spool.flush()
 
 
 def _saved(
@@ -126,9 +140,7 @@ def _from_daemon(engine: Engine, image: str, name: str | None) -> list[Image]:
         with tempfile.TemporaryFile(dir=engine.state.path / "partial") as spool:
             with complaints(docker, f"saving image {image}"):
                 known = digest(docker.api.inspect_image(image))
-                for piece in docker.api.get_image(image, chunk_size=streams.PIECE):
-                    spool.write(piece)
-            spool.flush()
+                _spool(engine, spool, docker.api.get_image(image, chunk_size=streams.PIECE), image)
             files = _archive(spool, f"{DAEMON}{image}")
             ((found, _),) = saved.read(files, image, None)
             incoming = Incoming(image, found.config, found.streams, digest=known)

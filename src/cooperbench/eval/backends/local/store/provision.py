@@ -78,7 +78,7 @@ class Provision:
                 raise SandboxStartError(f"{why}; {problem}") from problem
 
     def _renewed(self, engine: Engine, name: str, found: Image) -> Image:
-        if "@" not in name and pulling.current_digest(self._settings, name) == found.digest:
+        if "@" in name or pulling.current_digest(self._settings, name) == found.digest:
             self._fresh.add(name)
             return found
         return self.pull(engine, name)

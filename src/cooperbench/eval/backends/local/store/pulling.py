@@ -92,14 +92,18 @@ def pull(
 
 
 def current_digest(settings: Settings, name: str) -> str | None:
-    """What a name stands for in its registry now, as far as that is told."""
+    """What a name stands for now, by the first place that answers; None when that is not told."""
     ref = reference.parse(name)
-    place = next(places(ref, settings.mirrors))
     patience = Patience(0, lambda _: None, time.sleep)
-    with contextlib.closing(
-        Registry(place.registry, place.repository, patience, plain=place.plain)
-    ) as registry:
-        return registry.digest(ref.wanted)
+    for place in places(ref, settings.mirrors):
+        with (
+            contextlib.closing(
+                Registry(place.registry, place.repository, patience, plain=place.plain)
+            ) as registry,
+            contextlib.suppress(Refused, Unreachable),
+        ):
+            return registry.digest(ref.wanted)
+    return None
 
 
 def _incoming(registry: Registry, unpacker: Unpacker, wish: Wish, progress: Progress) -> Incoming:
@@ -109,6 +113,7 @@ def _incoming(registry: Registry, unpacker: Unpacker, wish: Wish, progress: Prog
     while isinstance(found, manifests.Index):
         chosen = manifests.choose(found, wish.platform, what)
         found = manifests.parse(registry.manifest(chosen.digest)[1], what)
+        digest = imageconfig.goes_by(digest, chosen.digest, wish.platform)
     config = _small(registry, found.config, f"image {what}: its configuration")
     parsed = imageconfig.parse(config, what)
     if not manifests.fits(parsed.platform, wish.platform or imageconfig.machine()):
@@ -117,6 +122,8 @@ def _incoming(registry: Registry, unpacker: Unpacker, wish: Wish, progress: Prog
         raise SandboxStartError(
             f"image {what}: {len(found.layers)} layers, {len(parsed.diff_ids)} digests of layers"
         )
+    if any(layer.size > layers.LARGEST for layer in found.layers):
+        raise SandboxStartError(f"image {what}: a layer of more than {layers.LARGEST >> 30} GiB")
     pairs = list(zip(parsed.diff_ids, found.layers, strict=True))
     missing = {diff_id: layer for diff_id, layer in pairs if not unpacker.has(layers.name(diff_id))}
     progress.expect(len(missing), sum(layer.size for layer in missing.values()))

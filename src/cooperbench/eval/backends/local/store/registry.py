@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import re
 import threading
 import time
@@ -48,13 +49,17 @@ class Patience:
 
     def wait(self, seconds: float, who: str) -> bool:
         """Wait so long; False when that would be longer than there is patience for."""
-        if time.monotonic() + seconds > self._until:
+        then = time.monotonic() + seconds
+        if then > self._until:
             return False
         with self._lock:
-            log.warning("%s has had too many requests; asking again in %.0f s", who, seconds)
-            self._tell(f"{who} has had too many requests; asking again in {seconds:.0f} s")
-            self._pause(seconds)
-            self._tell(None)
+            left = then - time.monotonic()
+            if left > 0:  # else others, asked to wait at the same time, have waited for this one too
+                told = f"{who} has had too many requests; asking again in {math.ceil(left)} s"
+                log.warning("%s", told)
+                self._tell(told)
+                self._pause(left)
+                self._tell(None)
         return True
 
     def others(self) -> None:
@@ -175,17 +180,33 @@ class Registry:
         with self._lock:
             if self._authorization != refused:
                 return
-            known = credentials.find(self.registry)
+            known = self._known()
             kind = challenge.partition(" ")[0].lower()
             if kind == "basic" and known is not None:
                 self._authorization = known.basic
             elif kind == "bearer":
                 self._authorization = f"Bearer {self._token(dict(_CHALLENGE.findall(challenge)), known)}"
 
+    def _known(self) -> credentials.Credentials | None:
+        """What may be told here: nothing that others on the way could read."""
+        known = credentials.find(self.registry)
+        if known is None or not self._plain or is_loopback(self._host):
+            return known
+        log.warning(
+            "%s is spoken to without TLS: it is not told the credentials there are for it", self._host
+        )
+        return None
+
     def _token(self, challenge: dict[str, str], known: credentials.Credentials | None) -> str:
         realm = challenge.get("realm", "")
-        place = urllib.parse.urlsplit(realm)
-        if place.scheme != "https" and not (self._plain and place.scheme == "http"):
+        try:
+            place = urllib.parse.urlsplit(realm)
+        except ValueError as problem:
+            raise SandboxStartError(
+                f"{self._host} sends to {realm!r} for a token, which is no URL"
+            ) from problem
+        plain = self._plain and place.scheme == "http" and (known is None or is_loopback(place.netloc))
+        if place.scheme != "https" and not plain:
             raise SandboxStartError(f"{self._host} sends to {realm!r} for a token, which is not safe")
         asked = {
             "service": challenge.get("service", ""),

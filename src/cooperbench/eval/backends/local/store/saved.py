@@ -8,7 +8,7 @@ import posixpath
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from cooperbench.errors import SandboxStartError
 from cooperbench.eval.backends.local.store import imageconfig, manifests, streams
@@ -16,6 +16,8 @@ from cooperbench.eval.backends.local.store.incoming import Incoming
 from cooperbench.eval.backends.local.store.layers import Stream
 
 _MOST_MEMBERS = 100_000
+_MOST_AT_ONCE = 8 << 20
+"""Bytes of a member's long name and the like, which `tarfile` reads as one piece, however much that is."""
 
 
 class Files(Protocol):
@@ -47,18 +49,38 @@ class Directory:
                 yield piece
 
 
+class _Bounded:
+    """As much of a file as `tarfile` reads with, in pieces of bounded size."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.seek = file.seek
+        self.tell = file.tell
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes. Raises ValueError: that is too much."""
+        if not 0 <= size <= _MOST_AT_ONCE:
+            raise ValueError(f"a header of {size} bytes")
+        return self._file.read(size)
+
+
 class Archive:
-    """Files in an uncompressed tar, read from several threads at once."""
+    """Files in an uncompressed tar, read from several threads at once.
+
+    One of very many files has none here: it is no saved image, and a root file system for all that is known.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._places: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}
         file.seek(0)
-        with tarfile.open(fileobj=file, mode="r:") as tar:
+        with tarfile.open(fileobj=cast("IO[bytes]", _Bounded(file)), mode="r:") as tar:
             for count, member in enumerate(tar):
                 if count > _MOST_MEMBERS:
-                    raise SandboxStartError(f"a saved image of more than {_MOST_MEMBERS} files")
+                    self._places.clear()
+                    self._links.clear()
+                    return
                 name = posixpath.normpath(member.name)
                 if member.isreg():
                     self._places[name] = member.offset_data, member.size
@@ -180,16 +202,17 @@ def _layout(files: Files, what: str, platform: str | None) -> list[tuple[Incomin
 
 def _image(files: Files, top: manifests.Descriptor, what: str, platform: str | None) -> Incoming:
     found = manifests.parse(_blob(files, top, manifests.LONGEST), what)
+    digest = top.digest
     while isinstance(found, manifests.Index):
-        found = manifests.parse(
-            _blob(files, manifests.choose(found, platform, what), manifests.LONGEST), what
-        )
+        chosen = manifests.choose(found, platform, what)
+        found = manifests.parse(_blob(files, chosen, manifests.LONGEST), what)
+        digest = imageconfig.goes_by(digest, chosen.digest, platform)
     config = _blob(files, found.config, imageconfig.LONGEST)
     diff_ids = imageconfig.parse(config, what).diff_ids
     parts = tuple(
         _verified(files, layer, diff_id) for layer, diff_id in zip(found.layers, diff_ids, strict=True)
     )
-    return Incoming(top.name or what, config, parts, digest=top.digest)
+    return Incoming(top.name or what, config, parts, digest=digest)
 
 
 def _path(descriptor: manifests.Descriptor) -> str:

@@ -102,15 +102,22 @@ class Connections:
         """One request, redirects followed; `Authorization` goes to the first host only.
 
         Raises:
-            Unreachable: no answer.
+            Unreachable: no answer, or a redirect to what cannot be asked or must not be told the body.
         """
-        sent = dict(headers or {})
+        try:
+            return self._followed(method, url, dict(headers or {}), body)
+        except (ValueError, http.client.HTTPException) as problem:  # no URL, or no host that can be
+            raise Unreachable(f"{url.partition('?')[0]} cannot be asked: {_reason(problem)}") from problem
+
+    def _followed(self, method: str, url: str, sent: dict[str, str], body: bytes | None) -> Answer:
         for _ in range(_MOST_REDIRECTS + 1):
             parts = urllib.parse.urlsplit(url)
             answer = self._once(method, parts, sent, body)
             if answer.status not in _REDIRECTS or "location" not in answer.headers:
                 return answer
             answer.close()
+            if body is not None:
+                raise Unreachable(f"{parts.netloc} redirects what is not to be sent elsewhere")
             url = urllib.parse.urljoin(url, answer.headers["location"])
             target = urllib.parse.urlsplit(url)
             if (target.scheme, target.netloc) != (parts.scheme, parts.netloc):
@@ -133,7 +140,7 @@ class Connections:
                 connection.request(method, target, body=body, headers=given)
                 response = connection.getresponse()
                 break
-            except (OSError, http.client.HTTPException) as problem:
+            except (OSError, ValueError, OverflowError, http.client.HTTPException) as problem:
                 connection.close()
                 if not kept:  # a kept one may have been closed at the other end: another
                     raise Unreachable(f"{url.netloc}: {_reason(problem)}") from problem
@@ -182,10 +189,10 @@ class Connections:
 
 def is_loopback(place: str) -> bool:
     """The host (with a port perhaps) is this machine itself, where plain HTTP is as good."""
-    host = urllib.parse.urlsplit(f"//{place}").hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
     try:
+        host = urllib.parse.urlsplit(f"//{place}").hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
