@@ -1,10 +1,8 @@
-"""The calls that CooperBench's published documentation shows, as its readers write them.
-
-What this release has runs as documented; what it does not have yet is one clear line.
-"""
+"""The calls that CooperBench's published documentation shows, as its readers write them."""
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 
 from cooperbench import evaluate, run, run_patch_test
+from cooperbench.agents import get_agent
 from cooperbench.errors import UsageError
 from cooperbench.eval import backends
 from cooperbench.eval.backends.base import EvalBackend, ExecResult, Sandbox, SpecBackend
@@ -28,17 +27,10 @@ def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
     return text
 
 
-# -------------------------------------------------------------------------------------------- not here yet
-
-
-@pytest.mark.usefixtures("project")
-def test_the_documented_default_agent_is_not_here_yet() -> None:
-    with pytest.raises(UsageError) as caught:
-        run(run_name="x", subset="lite", backend="local")
-    assert "mini_swe_agent" in one_line(caught)
-
-
-# -------------------------------------------------------------------------------------------- here
+def test_the_default_agent_is_the_documented_one() -> None:
+    agent = inspect.signature(run).parameters["agent"].default
+    assert agent == "mini_swe_agent_v2"
+    assert type(get_agent(agent)) is type(get_agent("mini_swe_agent"))
 
 
 def test_configuring_gcp() -> None:

@@ -117,6 +117,8 @@ class Engine:
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError, EOFError):
             head, descriptors, _, _ = socket.recv_fds(connection, 65536, 3)
+            if not descriptors:  # the command's process was ended before it said anything
+                return
             streams = Streams(_peer(connection), *descriptors)
             try:
                 size = int.from_bytes(head[:4], "big")
