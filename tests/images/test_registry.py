@@ -182,17 +182,19 @@ def test_a_pull_that_is_killed_goes_on_where_it_was(registry: Registry, tmp_path
     registry.gate = threading.Event()
     process = _pulling(tmp_path, image)
     state = tmp_path / _part(tmp_path)
-    _await(
-        lambda: len([path for path in (state / "partial").iterdir() if path.stat().st_size > 100_000]) == 3
-    )
+    halves = sorted(len(blob) // 2 for blob in registry.blobs.values() if len(blob) > 1000)
+
+    def sizes() -> list[int]:
+        found = [path.stat().st_size for path in (state / "partial").iterdir()]
+        return sorted(size for size in found if size > 100_000)
+
+    _await(lambda: sizes() == halves)  # all that the registry gives before its gate opens
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     registry.gate.set()
     backend = LocalBackend(state_dir=tmp_path)
     assert backend.engine().images.digest(image) is None
     backend.prepare_image(image, None)
-    halves = [len(blob) // 2 for blob in registry.blobs.values() if len(blob) > 1000]
-    halves = [len(blob) // 2 for blob in registry.blobs.values() if len(blob) > 1000]
     assert sorted(registry.ranges) == sorted(f"bytes={half}-" for half in halves)
     assert {name: len(body) for name, body in content(backend, image).items()} == {
         f"pulled{number}": 400_000 for number in range(3)

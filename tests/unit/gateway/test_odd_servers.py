@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,14 +16,20 @@ import pytest
 from cooperbench.budget import Budget
 from cooperbench.errors import UsageError
 from cooperbench.gateway import Gateway, Line, ModelAccess
-from cooperbench.gateway.calls import Call
-from cooperbench.gateway.translated import Translated
 from cooperbench.runner.models import ModelSpec, open_models
 from tests.loopback.models import KEY, ModelServer, Script
 
 CHAT = "/v1/chat/completions"
 BODY: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content": "You are agent1."}]}
 ANSWER = json.dumps({"usage": {"prompt_tokens": 3, "completion_tokens": 1}, "choices": "def test_x"}).encode()
+
+TRANSLATE = """
+import json, sys
+from cooperbench.gateway import Call, ModelAccess
+from cooperbench.gateway.translated import Translated
+source = Translated(ModelAccess("openai/scripted", None, "LOOPBACK_KEY"))
+print(source.answer(Call("chat", json.loads(sys.argv[1]), False)).status)
+"""
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -125,11 +133,12 @@ def test_a_request_cannot_say_where_the_key_goes(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("LOOPBACK_KEY", KEY)
         monkeypatch.setenv("OPENAI_BASE_URL", f"{sound.url}/v1")
         monkeypatch.setenv("OPENAI_API_BASE", f"{sound.url}/v1")
-        source = Translated(ModelAccess("openai/scripted", None, "LOOPBACK_KEY"))
         tool = {"type": "function", "function": {"name": "bash", "parameters": {"type": "object"}}}
         wishes = {"api_base": f"{elsewhere.url}/v1", "base_url": f"{elsewhere.url}/v1", "tools": [tool]}
-        reply = source.answer(Call("chat", {**BODY, **wishes}, False))
-        assert (reply.status, elsewhere.seen) == (200, [])
+        # In a process of its own: litellm leaves an event loop open.
+        command = [sys.executable, "-W", "ignore", "-c", TRANSLATE, json.dumps({**BODY, **wishes})]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert (done.stdout, elsewhere.seen) == ("200\n", []), done.stderr
 
 
 @pytest.mark.parametrize("url", ["http://[::1:8000/v1", "http://host:abc", "ftp://host", "http://"])
