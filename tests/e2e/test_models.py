@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,9 @@ def test_a_trial_that_has_spent_its_money_ends_as_over_its_limit(
         run_pair("dear", agent, logs, server, max_trial_cost=0.004, auto_eval=False)
     result = trial(logs, "dear").read_result() or {}
     assert {record["status"] for record in result["agents"].values()} == {"LimitsExceeded"}
-    assert all("the trial has spent $0.00" in record["error"] for record in result["agents"].values())
+    # Rounded: with two at once it may be a little more or less than half a cent.
+    said = {record["error"] for record in result["agents"].values()}
+    assert all(re.search(r"the trial has spent \$0\.0[01], more it may not", error) for error in said)
     assert 0.004 <= result["total_cost"] < 0.008
     assert len(server.bodies) < 10
 
