@@ -29,7 +29,7 @@ STEERED = {
 NAMES = (
     "clean merge", "clean merge, other task", "clean merge, tests in shell", "conflict", "conflict in a script",
     "conflict united", "nothing from one agent", "nothing from anybody", "missing input", "solo", "time-out",
-    "daemons", "forged pass", "steered", "binary and odd bytes",
+    "daemons", "forged pass", "steered", "binary and odd bytes", "three agents",
 )  # fmt: skip
 
 ODD = {"bin": bytes(range(256)), "latin.txt": b"\xe8\r\n"}
@@ -80,6 +80,7 @@ def cases(project: Project) -> dict[str, Asked]:
         "clean merge": Asked(ALMANAC, (2, 4), gold=(2, 4)),
         "clean merge, other task": Asked(GRIDLINE, (3, 4), gold=(3, 4)),
         "clean merge, tests in shell": Asked(TODO, (1, 3), gold=(1, 3)),
+        "three agents": Asked(ALMANAC, (2, 3, 4), gold=(2, 3, 4)),
         "conflict": Asked(GRIDLINE, (2, 3), gold=(2, 3), expected="conflicts"),
         "conflict in a script": Asked(TODO, (1, 2), gold=(1, 2), expected="conflicts"),
         "conflict united": Asked(GRIDLINE, (2, 3), gold=(2, 3), rules=Rules("union"), expected="union"),
