@@ -12,6 +12,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -133,6 +134,31 @@ def fifty(backend: LocalBackend) -> str:
     )
 
 
+HARNESS = """
+import sys, time
+from cooperbench.eval.backends.local import LocalBackend
+backend = LocalBackend(state_dir=sys.argv[1])
+kept = [backend.create_sandbox("host") for _ in range(10)]
+print(flush=True)
+time.sleep(600)
+"""
+
+
+def killed(place: str) -> str:
+    """Ten sandboxes whose harness gets a kill -9: how long their last process lives on."""
+    before = set(_sandbox_processes())
+    with subprocess.Popen([sys.executable, "-c", HARNESS, place], stdout=subprocess.PIPE) as harness:
+        assert harness.stdout
+        harness.stdout.readline()
+        alive = len(set(_sandbox_processes()) - before)
+        harness.kill()
+        start = time.perf_counter()
+        while set(_sandbox_processes()) - before:
+            time.sleep(0.001)
+        gone = time.perf_counter() - start
+    return f"kill -9 of a harness with 10 sandboxes: their {alive} processes gone after {gone * 1000:.0f} ms"
+
+
 def _sandbox_processes() -> Iterator[str]:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -185,6 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows[name].append(once())
         print(table(rows))
         print(fifty(backends["tmpfs"]))
+        print(killed(place))
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
 
 
