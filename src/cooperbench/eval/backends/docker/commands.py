@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cooperbench.errors import BackendError, SandboxLost, UsageError
 from cooperbench.eval.backends.base import Completed
+from cooperbench.eval.backends.command import Command
 from cooperbench.eval.backends.docker import archives, containers
 from cooperbench.eval.backends.docker.engine import EngineGone, Refused, complaints
 from cooperbench.eval.backends.docker.lane import Lane, LaneLost, new_word
@@ -40,17 +39,6 @@ _KILLING = 60.0
 """Seconds the killing of one command's processes may take."""
 
 _MORE_PROCESSES = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What `base.CommandSandbox.run` was asked for."""
-
-    argv: tuple[str, ...]
-    timeout: float | None
-    env: Mapping[str, str]
-    cwd: str | None
-    stdin: bytes | None
 
 
 def run(sandbox: DockerSandbox, command: Command) -> Completed:

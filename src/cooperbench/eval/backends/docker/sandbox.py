@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cooperbench.errors import BackendError, SandboxLost, SandboxTimeout
 from cooperbench.eval.backends.base import Completed, SandboxSpec
+from cooperbench.eval.backends.command import Command
 from cooperbench.eval.backends.docker import archives, commands, containers
 from cooperbench.eval.backends.docker.config import Settings
 from cooperbench.eval.backends.docker.engine import Engine, EngineGone, Refused, complaints
@@ -62,7 +63,7 @@ class DockerSandbox:
         stdin: bytes | None = None,
     ) -> Completed:
         """See `base.CommandSandbox`."""
-        return commands.run(self, commands.Command(tuple(argv), timeout, env or {}, cwd, stdin))
+        return commands.run(self, Command(tuple(argv), timeout, env or {}, cwd, stdin))
 
     def put_archive(self, directory: str, archive: bytes) -> None:
         """See `base.ArchiveSandbox`."""

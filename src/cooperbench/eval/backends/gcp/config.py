@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cooperbench.errors import UsageError
+from cooperbench.eval.backends.table import Size, not_negative, one_of, positive, read
 
 NETWORKS = ("none", "open")
 
@@ -66,7 +67,7 @@ class Settings:
     memory_mib: int = 0
     """Memory of a sandbox; 0: its share of the machine."""
     processes: int = 1024
-    output: int = 16 << 20
+    output: Size = 16 << 20
     """Bytes kept of each stream of a command: its tail."""
     boot_patience: int = 1800
     """Seconds to wait for a machine."""
@@ -84,14 +85,9 @@ class Settings:
         _matches("region", self.region, _NAME, "a region, as in us-central1")
         _matches("machine_type", self.machine_type, _NAME, "a machine type, as in n1-standard-4")
         _matches("bucket_name", self.bucket_name, _BUCKET, "a bucket's name without gs://")
-        if self.network not in NETWORKS:
-            raise UsageError(f"gcp backend: network {self.network!r}: one of {', '.join(NETWORKS)}")
-        for name in ("machines", "processes", "output", "boot_patience", "boot_disk_gib"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"gcp backend: {name} must be positive, not {getattr(self, name)}")
-        for name in ("slots", "idle", "memory_mib"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"gcp backend: {name} must not be negative: {getattr(self, name)}")
+        one_of(self, "gcp", "network", NETWORKS)
+        positive(self, "gcp", "machines", "processes", "output", "boot_patience", "boot_disk_gib")
+        not_negative(self, "gcp", "slots", "idle", "memory_mib")
 
     @property
     def bucket(self) -> str:
@@ -111,17 +107,10 @@ def settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = None)
         UsageError: a key nobody knows, or a value that is none.
     """
     environ = os.environ if environ is None else environ
-    known = {each.name: each for each in fields(Settings)}
-    chosen: dict[str, Any] = {}
-    for name, variable in ENVIRONMENT.items():
-        if text := environ.get(variable, "").strip():
-            chosen[name] = text
-    for name, value in given.items():
-        if name not in known:
-            raise UsageError(f"gcp backend: unknown setting {name!r}; there are: {', '.join(known)}")
-        if value is not None:
-            chosen[name] = _value(name, value, type(known[name].default))
-    return Settings(**chosen)
+    said = {
+        name: text for name, variable in ENVIRONMENT.items() if (text := environ.get(variable, "").strip())
+    }
+    return read(Settings, said | {name: value for name, value in given.items() if value is not None}, "gcp")
 
 
 def beneath(table: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -134,14 +123,6 @@ def beneath(table: Mapping[str, Any], environ: Mapping[str, str] | None = None) 
 def with_project(given: Settings, project: str) -> Settings:
     """The same settings, of the project that the credentials name."""
     return replace(given, project_id=project)
-
-
-def _value(name: str, value: Any, wanted: type) -> Any:
-    if wanted is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if type(value) is not wanted:
-        raise UsageError(f"gcp backend: {name} cannot be {value!r}")
-    return value.strip() if isinstance(value, str) else value
 
 
 def _matches(name: str, value: str, shape: re.Pattern[str], what: str) -> None:

@@ -10,6 +10,7 @@ from typing import get_args
 
 from cooperbench.errors import UsageError
 from cooperbench.eval.backends.base import Network
+from cooperbench.eval.backends.table import not_negative, one_of, positive
 from cooperbench.settings import size
 
 MIB = 1 << 20
@@ -65,27 +66,19 @@ class Settings:
         ):
             if type(getattr(self, name)) is not int:
                 raise UsageError(f"local backend: {name} is a whole number, not {getattr(self, name)!r}")
-        for name in ("memory", "processes", "file_size", "open_files", "output", "shared_memory"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"local backend: {name} must be positive, not {getattr(self, name)}")
-        if self.disk_reserve < 0:
-            raise UsageError(f"local backend: disk_reserve must not be negative: {self.disk_reserve}")
-        if self.network not in get_args(Network):
-            raise UsageError(
-                f"local backend: network {self.network!r}: one of {', '.join(get_args(Network))}"
-            )
-        if self.rung is not None and self.rung not in RUNGS:
-            raise UsageError(f"local backend: rung {self.rung!r}: one of {', '.join(RUNGS)}")
+        positive(self, "local", "memory", "processes", "file_size", "open_files", "output", "shared_memory")
+        not_negative(self, "local", "disk_reserve")
+        one_of(self, "local", "network", get_args(Network))
+        if self.rung is not None:
+            one_of(self, "local", "rung", RUNGS)
         if not re.fullmatch(r"disk|tmpfs(:[1-9]\d*[kmg]?)?", self.upper):
             raise UsageError(f"local backend: upper {self.upper!r}: `disk` or `tmpfs:SIZE` as in tmpfs:512m")
 
         self._check_images()
 
     def _check_images(self) -> None:
-        if self.build_network not in get_args(Network):
-            raise UsageError(f"local backend: build_network: one of {', '.join(get_args(Network))}")
-        if self.pull not in PULLS:
-            raise UsageError(f"local backend: pull {self.pull!r}: one of {', '.join(PULLS)}")
+        one_of(self, "local", "build_network", get_args(Network))
+        one_of(self, "local", "pull", PULLS)
         if not isinstance(self.pull_patience, int | float) or self.pull_patience < 0:
             raise UsageError(f"local backend: pull_patience is seconds, not {self.pull_patience!r}")
         for mirror in self.mirrors:

@@ -11,8 +11,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from cooperbench.errors import UsageError
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import Completed
+from cooperbench.eval.backends.command import Command
 from cooperbench.eval.backends.modal.connection import Gone, complaints
 from cooperbench.eval.backends.tail import Tail
 
@@ -41,17 +41,6 @@ _BACKSTOP = 60
 """Seconds after a command's time limit when Modal ends it, should this process be no more."""
 _SIGNALLED = 128
 """Exit codes from here on may be the sandbox's end and not the command's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What to run; see `base.CommandSandbox.run`."""
-
-    argv: tuple[str, ...]
-    timeout: float | None
-    env: Mapping[str, str]
-    cwd: str | None
-    stdin: bytes | None
 
 
 async def carry_out(sandbox: ModalSandbox, command: Command) -> Completed:

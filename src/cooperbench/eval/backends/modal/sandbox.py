@@ -14,6 +14,7 @@ from cooperbench.errors import BackendError, SandboxLost, SandboxTimeout
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.archive import decompress
 from cooperbench.eval.backends.base import Completed, SandboxSpec
+from cooperbench.eval.backends.command import Command
 from cooperbench.eval.backends.doubt import short
 from cooperbench.eval.backends.modal import commands
 from cooperbench.eval.backends.modal.config import Settings
@@ -91,7 +92,7 @@ class ModalSandbox:
     ) -> Completed:
         """See `base.CommandSandbox`."""
         self.raise_if_over()
-        command = commands.Command(tuple(argv), timeout, env or {}, cwd, stdin)
+        command = Command(tuple(argv), timeout, env or {}, cwd, stdin)
         return self._connection.call(commands.carry_out(self, command))
 
     def put_archive(self, directory: str, archive: bytes) -> None:
