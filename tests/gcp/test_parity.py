@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from cooperbench.dataset import Dataset
 from cooperbench.errors import JudgeError
 from cooperbench.eval.backends.base import EvalBackend
 from cooperbench.eval.backends.batch import Outcome, Work
@@ -19,70 +18,39 @@ from cooperbench.eval.sources import ready_image
 from cooperbench.runs import RunDirectory, TrialDirectory
 from tests.gcp import batches, clouds
 from tests.judging import parity
-from tests.judging.project import Project
 from tests.loopback.gcp.cloud import Cloud
 
 Verdicts = Mapping[str, Mapping[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project(tmp_path_factory.mktemp("parity") / "repo")
+def cases(only_cloud: Cloud, parity_cases: parity.Cases) -> parity.Cases:
+    """With their images in the cloud's registry, which is an embedded backend's store."""
+    for name in parity.NAMES:
+        ready_image(only_cloud.local, parity_cases.task(name))
+    return parity_cases
 
 
 @pytest.fixture(scope="module")
-def cases(project: Project) -> Mapping[str, parity.Asked]:
-    found = parity.cases(project)
-    assert tuple(found) == parity.NAMES
-    return found
+def interactive(only_cloud: Cloud, cases: parity.Cases) -> Verdicts:
+    with clouds.backend_on(only_cloud) as backend, ThreadPoolExecutor(2) as pool:
+        verdicts = pool.map(lambda name: cases.verdict(backend, name), parity.NAMES)
+        return dict(zip(parity.NAMES, verdicts, strict=True))
 
 
 @pytest.fixture(scope="module")
-def datasets(
-    only_cloud: Cloud,
-    tmp_path_factory: pytest.TempPathFactory,
-    project: Project,
-    cases: Mapping[str, parity.Asked],
-) -> dict[str, Dataset]:
-    """With their images in the loopback cloud's registry, which is the embedded backend's store."""
-    made = parity.datasets(tmp_path_factory.mktemp("paritysums"), project)
-    for repo, task_id in sorted({asked.task for asked in cases.values()}):
-        ready_image(only_cloud.local, made[repo].task(repo, task_id))
-    return made
-
-
-@pytest.fixture(scope="module")
-def here(only_cloud: Cloud, cases: Mapping[str, parity.Asked], datasets: dict[str, Dataset]) -> Verdicts:
-    return _one_by_one(only_cloud.local, cases, datasets)
-
-
-@pytest.fixture(scope="module")
-def interactive(
-    only_cloud: Cloud, cases: Mapping[str, parity.Asked], datasets: dict[str, Dataset]
-) -> Verdicts:
-    with clouds.backend_on(only_cloud) as backend:
-        return _one_by_one(backend, cases, datasets)
-
-
-@pytest.fixture(scope="module")
-def batched(
-    only_cloud: Cloud,
-    tmp_path_factory: pytest.TempPathFactory,
-    cases: Mapping[str, parity.Asked],
-    datasets: dict[str, Dataset],
-) -> Verdicts:
+def batched(only_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, cases: parity.Cases) -> Verdicts:
     """All of them in one job."""
     trials: dict[str, tuple[TrialDirectory, Plan]] = {}
-    for name, asked in cases.items():
+    for name, asked in cases.asked.items():
         trial = RunDirectory(tmp_path_factory.mktemp("logs"), "parity").trial(asked.setting, asked.pair)
-        dataset = datasets[asked.task[0]]
-        for feature, patch in asked.handed_in(dataset).items():
+        for feature, patch in cases.handed_in(name).items():
             trial.write_patch(feature, patch)
-        trials[name] = trial, plan_of(dataset.task(*asked.task), trial, asked.judging, None)
+        trials[name] = trial, plan_of(cases.task(name), trial, asked.judging, None)
     works = [Work(name, plan.job.image, lambda plan=plan: plan.job) for name, (_, plan) in trials.items()]
     with clouds.backend_on(only_cloud) as backend:
         outcomes = batches.done(backend, works, batches.wishes())
-    return {name: _judged(backend, *trials[name], outcomes[name]) for name in cases}
+    return {name: _judged(backend, *trials[name], outcomes[name]) for name in parity.NAMES}
 
 
 def _judged(backend: EvalBackend, trial: TrialDirectory, plan: Plan, outcome: Outcome) -> Mapping[str, Any]:
@@ -93,25 +61,11 @@ def _judged(backend: EvalBackend, trial: TrialDirectory, plan: Plan, outcome: Ou
         return {"judge error": str(error)}
 
 
-def _one_by_one(
-    backend: EvalBackend, cases: Mapping[str, parity.Asked], datasets: dict[str, Dataset]
-) -> dict[str, dict[str, Any]]:
-    def judged(asked: parity.Asked) -> dict[str, Any]:
-        return parity.verdict_of(backend, datasets[asked.task[0]], asked)
-
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(cases, pool.map(judged, cases.values()), strict=True))
+@pytest.mark.parametrize("name", parity.NAMES)
+def test_sandboxes(name: str, interactive: Verdicts, cases: parity.Cases) -> None:
+    cases.expect_the_same(interactive[name], name)
 
 
 @pytest.mark.parametrize("name", parity.NAMES)
-def test_sandboxes(
-    name: str, here: Verdicts, interactive: Verdicts, cases: Mapping[str, parity.Asked]
-) -> None:
-    assert interactive[name] == here[name]
-    parity.expect(interactive[name], cases[name])
-
-
-@pytest.mark.parametrize("name", parity.NAMES)
-def test_a_batch(name: str, here: Verdicts, batched: Verdicts, cases: Mapping[str, parity.Asked]) -> None:
-    assert batched[name] == here[name]
-    parity.expect(batched[name], cases[name])
+def test_a_batch(name: str, batched: Verdicts, cases: parity.Cases) -> None:
+    cases.expect_the_same(batched[name], name)

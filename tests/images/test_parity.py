@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from cooperbench.dataset import Dataset
 from cooperbench.errors import SandboxStartError
 from cooperbench.eval.backends.docker import DockerBackend
 from cooperbench.eval.backends.local import LocalBackend
@@ -15,7 +14,6 @@ from cooperbench.eval.sources import ready_image
 from cooperbench.eval.supply import Supply
 from tests.docker import engines
 from tests.judging import parity
-from tests.judging.project import Project
 
 
 @pytest.fixture(scope="module")
@@ -24,34 +22,22 @@ def docker() -> Iterator[DockerBackend]:
         yield backend
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project(tmp_path_factory.mktemp("parity") / "repo")
-
-
-@pytest.fixture(scope="module")
-def datasets(tmp_path_factory: pytest.TempPathFactory, project: Project) -> dict[str, Dataset]:
-    return parity.datasets(tmp_path_factory.mktemp("paritysums"), project)
-
-
 @pytest.mark.parametrize("name", ["clean merge", "conflict"])
 def test_the_same_verdict(
-    name: str, backend: LocalBackend, docker: DockerBackend, project: Project, datasets: dict[str, Dataset]
+    name: str, backend: LocalBackend, docker: DockerBackend, parity_cases: parity.Cases
 ) -> None:
-    asked = parity.cases(project)[name]
-    dataset = datasets[asked.task[0]]
-    task = dataset.task(*asked.task)
+    task = parity_cases.task(name)
     digest = ready_image(docker, task)
     if backend.engine().images.digest(task.image) is None:
         (image,) = bring(backend.engine(), f"docker-daemon:{task.image}")
         assert image.digest == digest
-    here, there = (parity.verdict_of(each, dataset, asked) for each in (backend, docker))
-    assert there == here
-    parity.expect(there, asked)
+    there = parity_cases.verdict(docker, name)
+    assert parity_cases.verdict(backend, name) == there
+    parity.expect(there, parity_cases.asked[name])
 
 
-def test_frozen_takes_no_other_image(backend: LocalBackend, datasets: dict[str, Dataset]) -> None:
-    task = next(iter(datasets["todosh_task"].tasks.values()))
+def test_frozen_takes_no_other_image(backend: LocalBackend, parity_cases: parity.Cases) -> None:
+    task = parity_cases.task("conflict in a script")
     supply = Supply(backend, [task], lambda _: None, recorded={})
     digest = supply.ready(task)
     assert digest is not None

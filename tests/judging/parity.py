@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cooperbench.dataset import Dataset, Pair, demo_dataset, load_dataset
+from cooperbench.dataset import Dataset, Pair, Task, demo_dataset, load_dataset
 from cooperbench.errors import JudgeError
 from cooperbench.eval.backends.base import EvalBackend
+from cooperbench.eval.backends.local import LocalBackend
 from cooperbench.eval.judging import SOLO, Judging, judge
 from cooperbench.eval.plan import Rules
+from cooperbench.eval.sources import ready_image
 from tests.judging.project import GOLD, REPO, Project, lay_out
 
 ALMANAC, GRIDLINE, TODO = ("almanac_task", 12), ("gridline_task", 3), ("todosh_task", 0)
@@ -113,14 +115,52 @@ def datasets(root: Path, project: Project) -> dict[str, Dataset]:
     return {"sums_task": sums, **{repo: demo for repo, _ in demo.tasks}}
 
 
-def verdict_of(backend: EvalBackend, dataset: Dataset, asked: Asked) -> dict[str, Any]:
-    """What a backend that has the image comes to, a sandbox at a time."""
-    task = dataset.task(*asked.task)
-    try:
-        found = judge(backend, task, asked.pair, asked.handed_in(dataset), asked.setting, asked.judging)
-    except JudgeError as error:
-        return {"judge error": str(error)}
-    return comparable(found.verdict.to_json())
+class Cases:
+    """The cases, what they are of, and the embedded sandbox's verdicts on them: each is come to once."""
+
+    def __init__(self, root: Path) -> None:
+        project = Project(root / "repo")
+        self.asked: Mapping[str, Asked] = cases(project)
+        assert sorted(self.asked) == sorted(NAMES)
+        self.datasets = datasets(root, project)
+        self.local = LocalBackend()
+        self._here: dict[str, dict[str, Any]] = {}
+
+    def task(self, name: str) -> Task:
+        """What a case is of."""
+        asked = self.asked[name]
+        return self.datasets[asked.task[0]].task(*asked.task)
+
+    def handed_in(self, name: str) -> dict[int, bytes]:
+        """A case's patches."""
+        asked = self.asked[name]
+        return asked.handed_in(self.datasets[asked.task[0]])
+
+    def here(self, name: str) -> dict[str, Any]:
+        """What the embedded sandbox comes to."""
+        if name not in self._here:
+            ready_image(self.local, self.task(name))
+            self._here[name] = self.verdict(self.local, name)
+        return self._here[name]
+
+    def verdict(self, backend: EvalBackend, name: str) -> dict[str, Any]:
+        """What a backend that has the image comes to, a sandbox at a time."""
+        asked, patches = self.asked[name], self.handed_in(name)
+        try:
+            found = judge(backend, self.task(name), asked.pair, patches, asked.setting, asked.judging)
+        except JudgeError as error:
+            return {"judge error": str(error)}
+        return comparable(found.verdict.to_json())
+
+    def compare(self, backend: EvalBackend, name: str) -> None:
+        """Judge a case on a backend, and expect the same of it."""
+        ready_image(backend, self.task(name))
+        self.expect_the_same(self.verdict(backend, name), name)
+
+    def expect_the_same(self, verdict: Mapping[str, Any], name: str) -> None:
+        """That it is the embedded sandbox's, and what the case is meant to come to."""
+        assert verdict == self.here(name)
+        expect(verdict, self.asked[name])
 
 
 def comparable(verdict: Mapping[str, Any]) -> dict[str, Any]:
