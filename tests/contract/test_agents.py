@@ -47,6 +47,7 @@ CANDIDATES = {
     "mini_swe_agent": Candidate("mini_swe_agent", (WORK, SUBMIT)),
     "claude_code": Candidate("claude_code", (WORK,)),
     "codex": Candidate("codex", (WORK,)),
+    "gemini_cli": Candidate("gemini_cli", (WORK,)),
     "opencode": Candidate("opencode", (WORK,)),
 }
 MODELLED = [name for name, candidate in CANDIDATES.items() if candidate.commands]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,13 @@ def negotiated(*last: str) -> Script:
     """Each agent says and does what its recorded script does, then `last`.
 
     The script is run as a file: the shell of a framework may have functions of its own in place of programs (Claude
-    Code's `grep` searches several files at once, and prints them in any order).
+    Code's `grep` searches several files at once, and prints them in any order). It is one quoted word: Gemini CLI's
+    shell refuses commands with `$(` elsewhere in them.
     """
     commands = {}
     for agent in ("agent1", "agent2"):
         text = (WORK / f"{agent}.sh").read_text()
-        commands[agent] = [f"cat >/tmp/work.sh <<'WHOLE'\n{text}\nWHOLE\nsh /tmp/work.sh", *last]
+        commands[agent] = [f"printf %s {shlex.quote(text)} >/tmp/work.sh; sh /tmp/work.sh", *last]
     return Script(commands)
 
 

@@ -22,6 +22,7 @@ SCRIPTS = {
     "mini_swe_agent": negotiated("git status --short", SUBMIT),
     "claude_code": negotiated("git status --short"),
     "codex": negotiated("git status --short"),
+    "gemini_cli": negotiated("git status --short"),
 }
 CALLS = 3
 """Of each agent: two commands and a last word."""

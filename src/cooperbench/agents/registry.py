@@ -27,6 +27,7 @@ _BUILT_IN = {
     "mini_swe_agent": "cooperbench.agents.mini_swe_agent:MiniSweAgent",
     "claude_code": "cooperbench.agents.cli.claude_code:ClaudeCode",
     "codex": "cooperbench.agents.cli.codex:Codex",
+    "gemini_cli": "cooperbench.agents.cli.gemini_cli:GeminiCli",
     "opencode": "cooperbench.agents.cli.opencode:OpenCode",
     "gold": "cooperbench.agents.gold:GoldAgent",
     "noop": "cooperbench.agents.noop:NoopAgent",
@@ -34,13 +35,13 @@ _BUILT_IN = {
 }
 _ALSO = {"mini_swe_agent_v2": "mini_swe_agent"}
 """Second names, of earlier releases."""
+_OPENHANDS = "openhands-sdk wants Python 3.12, and CooperBench runs on 3.11 too"
 _ELSEWHERE = {
-    "openhands": "openhands-ai",
-    "openhands_sdk": "openhands-ai",
-    "swe_agent": "sweagent",
-    "gemini_cli": "@google/gemini-cli",
+    "openhands": _OPENHANDS,
+    "openhands_sdk": _OPENHANDS,
+    "swe_agent": "the package index has sweagent 0.0.1 alone, which needs togetherunidiff, which nobody has",
 }
-"""Documented names without an adapter here → the package their framework comes in."""
+"""Documented names without an adapter here → why there is none, as found on the package index."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
@@ -79,8 +80,8 @@ def _found(name: str) -> Callable[[], Any]:
         return _resolve(name, f"agent {name!r}")
     if name in _ELSEWHERE:
         raise UsageError(
-            f"agent {name!r} has no adapter in this release: put {_ELSEWHERE[name]} behind a class "
-            "of your own and name it as 'package.module:Class' (docs/agents.md)"
+            f"agent {name!r} has no adapter in this release ({_ELSEWHERE[name]}): put the framework behind a "
+            "class of your own and name it as 'package.module:Class' (docs/agents.md)"
         )
     raise UsageError(
         f"agent {name!r} is unknown; there is {', '.join(list_agents())}, and your own as 'package.module:Class'"

@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Dialect = Literal["chat", "responses", "messages", "generate"]
 """OpenAI's chat completions and responses, Anthropic's messages, Gemini's generateContent."""
+
+DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
 PATHS: Mapping[str, Dialect] = {
     "/v1/chat/completions": "chat",
@@ -17,7 +19,7 @@ PATHS: Mapping[str, Dialect] = {
     "/v1/messages": "messages",
 }
 """Where each is asked for. Gemini's names the model in its path."""
-_GENERATE = re.compile(r"/v1(?:beta)?/models/[^/:]+:(generateContent|streamGenerateContent)")
+_GENERATE = re.compile(r"/v1(?:beta)?/models/.+:(generateContent|streamGenerateContent)")
 
 KEPT = ("anthropic-beta",)
 """Request headers that change what is answered."""

@@ -1,9 +1,9 @@
 """Recorded calls, and the source that answers from them: a run repeated without a model.
 
 A request is answered with what was answered to the same request when it was recorded. The same means the same but
-for what no two runs have in common: digits (times, sizes, process ids), hexadecimal names, temporary paths, and the
-fields in which clients put identities of their own. The order is kept where requests come one after another; requests
-made side by side find theirs by what is in them.
+for what no two runs have in common: digits (times, sizes, process ids), names of days and months, hexadecimal names,
+temporary paths, and the fields in which clients put identities of their own. The order is kept where requests come
+one after another; requests made side by side find theirs by what is in them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cooperbench.gateway.calls import PATHS, Call, CallError, Dialect, Reply
+from cooperbench.gateway.calls import DIALECTS, Call, CallError, Dialect, Reply
 
 _IDENTITIES = ("metadata", "user", "prompt_cache_key", "client_metadata", "safety_identifier", "model")
 _VARYING = re.compile(
@@ -22,6 +22,9 @@ _VARYING = re.compile(
     r"|(?<![0-9A-Za-z])[0-9a-fA-F]{2,}(?:-[0-9a-fA-F]+)+(?![0-9A-Za-z])"
     r"|(?<![0-9A-Za-z])(?=[a-fA-F]*\d)[0-9a-fA-F]{6,}(?![0-9A-Za-z])"
     r"|\d+(?:\.\d+)?"
+    r"|\b(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?\b"
+    r"|\b(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sep(?:tember)?"
+    r"|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)\b"
 )
 _SHOWN = 80
 """Characters of a difference that are told."""
@@ -45,7 +48,7 @@ class Recorded:
         models = [call["request"].get("model") for call in self._left]
         self.model = next((model for model in models if isinstance(model, str)), "recorded")
         spoken: set[Dialect] = {call["dialect"] for call in self._left}
-        self.dialects: tuple[Dialect, ...] = tuple(sorted(spoken)) or (*PATHS.values(), "generate")
+        self.dialects: tuple[Dialect, ...] = tuple(sorted(spoken)) or DIALECTS
 
     @property
     def unasked(self) -> int:

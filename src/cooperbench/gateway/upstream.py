@@ -15,7 +15,7 @@ from email.message import Message
 
 from cooperbench.errors import UsageError
 from cooperbench.gateway.access import PROVIDERS, ModelAccess, Source, key_of, provider_of
-from cooperbench.gateway.calls import JSON, PATHS, Call, CallError, Dialect, Reply
+from cooperbench.gateway.calls import DIALECTS, JSON, PATHS, Call, CallError, Dialect, Reply
 from cooperbench.redaction import SHORTEST, SHOWN
 
 _SECONDS = 900
@@ -54,7 +54,7 @@ def open_source(access: ModelAccess) -> Source:
 def _preferred(provider: str | None) -> tuple[Dialect, ...]:
     """All protocols a server of the user's may speak, that of the name's provider first."""
     known = PROVIDERS.get(provider or "")
-    return tuple(dict.fromkeys((*(known.dialects if known else ()), *PATHS.values())))
+    return tuple(dict.fromkeys((*(known.dialects if known else ()), *DIALECTS)))
 
 
 class Upstream:

@@ -91,9 +91,12 @@ def _messages(found: Mapping[str, Any]) -> Usage:
 
 
 def _generate(found: Mapping[str, Any]) -> Usage:
-    said = _count(found.get("candidatesTokenCount")) + _count(found.get("thoughtsTokenCount"))
-    cached = _count(found.get("cachedContentTokenCount"))
-    return Usage(_count(found.get("promptTokenCount")), said, cached)
+    # What its own tools brought is given to the model once more, and is not in the prompt's count.
+    given = _count(found.get("promptTokenCount")) + _count(found.get("toolUsePromptTokenCount"))
+    said = _count(found.get("candidatesTokenCount"))
+    if given + said != found.get("totalTokenCount"):  # else what it thought is in what it said
+        said += _count(found.get("thoughtsTokenCount"))
+    return Usage(given, said, _count(found.get("cachedContentTokenCount")))
 
 
 _USAGE = {"chat": _chat, "responses": _responses, "messages": _messages, "generate": _generate}

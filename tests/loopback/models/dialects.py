@@ -213,3 +213,59 @@ def messages_events(turn: Turn, answer: Answer, model: str) -> Iterator[str]:
     events += [{"type": "message_delta", "delta": ended, "usage": counted}, {"type": "message_stop"}]
     for event in events:
         yield f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
+
+
+# ---------------------------------------------------------------------------------------------- generateContent
+
+
+def generate_turn(body: dict[str, Any]) -> Turn:
+    parts = [part for content in body["contents"] for part in content.get("parts", ())]
+    results = sum("functionResponse" in part for part in parts)
+    names = [
+        str(declared["name"])
+        for tool in body.get("tools", [])
+        for declared in tool.get("functionDeclarations", tool.get("function_declarations", []))
+    ]
+    return Turn(whose(f"{text_of(body.get('systemInstruction'))} {text_of(parts)}"), results, names)
+
+
+def _generate_usage(answer: Answer) -> dict[str, int]:
+    """All of what is said but one token is said to be thought."""
+    given, cached, said = tokens(answer.number)
+    told = {
+        "promptTokenCount": given,
+        "candidatesTokenCount": 1,
+        "thoughtsTokenCount": said - 1,
+        "totalTokenCount": given + said,
+    }
+    return {**told, "cachedContentTokenCount": cached} if cached else told
+
+
+def generate_body(turn: Turn, answer: Answer, model: str) -> dict[str, Any]:
+    parts: list[dict[str, Any]] = [{"text": answer.text}]
+    if answer.command is not None:
+        given = {"command": answer.command, "description": "as the script says"}
+        call = {"id": f"call_{answer.number}", "name": shell_of(list(turn.tools)), "args": given}
+        parts.append({"functionCall": call, "thoughtSignature": "c2lnbmVk"})
+    candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}
+    return {
+        "candidates": [candidate],
+        "usageMetadata": _generate_usage(answer),
+        "modelVersion": model,
+        "responseId": f"resp_{answer.number}",
+    }
+
+
+def generate_events(turn: Turn, answer: Answer, model: str) -> Iterator[str]:
+    """One part each; usage in every one, complete in the last."""
+    whole = generate_body(turn, answer, model)
+    (candidate,) = whole["candidates"]
+    parts = candidate["content"]["parts"]
+    for number, part in enumerate(parts, 1):
+        piece = {**candidate, "content": {"role": "model", "parts": [part]}}
+        usage = whole["usageMetadata"]
+        if number < len(parts):
+            del piece["finishReason"]
+            usage = {"promptTokenCount": usage["promptTokenCount"]}
+        event = {**whole, "candidates": [piece], "usageMetadata": usage}
+        yield f"data: {json.dumps(event)}\r\n\r\n"

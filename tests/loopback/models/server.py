@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -12,6 +13,7 @@ from tests.loopback.models import dialects
 from tests.loopback.models.script import Script
 
 KEY = "sk-loopback-4f1d7a0c93e2"
+GENERATE = re.compile(r"/v1(?:beta)?/models/([^/:]+):(generateContent|streamGenerateContent)$")
 
 
 class ModelServer:
@@ -46,6 +48,12 @@ class ModelServer:
         """Content type and pieces of the answer."""
         with self._lock:
             self.bodies.append(body)
+        if (generate := GENERATE.search(path)) is not None:
+            turn = dialects.generate_turn(body)
+            answer = self.script.answer(turn)
+            if generate[2] == "generateContent":
+                return "application/json", [json.dumps(dialects.generate_body(turn, answer, generate[1]))]
+            return "text/event-stream", list(dialects.generate_events(turn, answer, generate[1]))
         model = str(body.get("model"))
         streamed = bool(body.get("stream"))
         if path.endswith("/chat/completions"):
@@ -72,7 +80,8 @@ class _Request(BaseHTTPRequestHandler):
         model: ModelServer = self.server.model  # type: ignore[attr-defined]
         content = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         path = self.path.partition("?")[0]
-        key = self.headers.get("x-api-key") or self.headers.get("Authorization", "").removeprefix("Bearer ")
+        given = [self.headers.get(name) for name in ("x-api-key", "x-goog-api-key", "Authorization")]
+        key = next(filter(None, given), "").removeprefix("Bearer ")
         if key != KEY:
             self._say(
                 401,
@@ -84,7 +93,9 @@ class _Request(BaseHTTPRequestHandler):
             kind = "invalid_request_error" if status < 429 else "overloaded_error"
             said = {"type": "error", "error": {"message": "not now", "type": kind}}
             self._say(status, "application/json", [json.dumps(said)])
-        elif not path.endswith(("/v1/chat/completions", "/v1/responses", "/v1/messages")):
+        elif GENERATE.search(path) is None and not path.endswith(
+            ("/v1/chat/completions", "/v1/responses", "/v1/messages")
+        ):
             self._say(404, "application/json", [json.dumps({"error": {"message": f"no {path}"}})])
         else:
             self._say(200, *model.take(path, json.loads(content)))

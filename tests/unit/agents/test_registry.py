@@ -66,8 +66,13 @@ def test_external_modules_register_themselves(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nobody", "unknown; there is mini_swe_agent, claude_code, codex, opencode, gold, noop, script"),
-        ("openhands", "has no adapter in this release: put openhands-ai behind a class"),
+        (
+            "nobody",
+            "unknown; there is mini_swe_agent, claude_code, codex, gemini_cli, opencode, gold, noop, script",
+        ),
+        ("openhands", "has no adapter in this release .openhands-sdk wants Python 3.12.*behind a class"),
+        ("openhands_sdk", "has no adapter in this release .openhands-sdk wants Python 3.12"),
+        ("swe_agent", "has no adapter in this release .*sweagent 0.0.1 alone, which needs togetherunidiff"),
         ("no.such.module:Agent", "cannot be loaded"),
         (f"{__name__}:Nothing", "cannot be loaded"),
         ("a b:c", "not of the form"),

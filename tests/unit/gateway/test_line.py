@@ -76,6 +76,23 @@ def test_figures_are_right_to_the_unit(gateway: Gateway) -> None:
     assert budget.spent == figures.cost
 
 
+def test_geminis_protocol_names_the_model_in_its_path(gateway: Gateway, server: ModelServer) -> None:
+    line = gateway.line("agent1", Budget().purse())
+    tool = {"functionDeclarations": [{"name": "bash"}]}
+    asked = {"contents": [{"role": "user", "parts": [{"text": "You are agent1."}]}], "tools": [tool]}
+    status, said = ask(line, json.dumps(asked).encode(), "/v1beta/models/any/name:8b:generateContent")
+    assert (status, said["modelVersion"]) == (200, "scripted")
+    assert said["candidates"][0]["content"]["parts"][1]["functionCall"]["args"]["command"] == "ls"
+    asked["contents"].append({"role": "user", "parts": [{"functionResponse": {"name": "bash"}}]})
+    reply = line.answer("/v1beta/models/x:streamGenerateContent?alt=sse", json.dumps(asked).encode())
+    assert (reply.status, reply.kind) == (200, "text/event-stream")
+    assert b'"command": "pwd"' in reply.body
+    figures = line.figures()
+    assert (figures.input_tokens, figures.output_tokens, figures.cache_read_tokens) == (2100, 21, 640)
+    assert figures.cost == pytest.approx(FIRST + SECOND, abs=1e-12)
+    assert server.bodies == [{**asked, "contents": asked["contents"][:1]}, asked]
+
+
 def test_one_unknown_cost_makes_the_sum_unknown(server: ModelServer) -> None:
     gateway = Gateway(ModelAccess("hosted", server.url, "LOOPBACK_KEY"))
     line = gateway.line("agent1", Budget().purse())
@@ -111,7 +128,8 @@ def test_so_many_calls_and_no_more(server: ModelServer) -> None:
         ("/v1/messages", b"{", 400),
         ("/v1/messages", b"[]", 400),
         ("/v1/messages", b"\xff", 400),
-        ("/v1beta/models/x:generateContent", b"{}", 404),
+        ("/v1beta/models/x:countTokens", b"{}", 404),
+        ("/v1beta/models/x:generateContent", b"[]", 400),
     ],
 )
 def test_what_is_no_call_is_refused(gateway: Gateway, path: str, body: bytes, status: int) -> None:
@@ -232,7 +250,9 @@ def test_only_what_no_two_runs_share_is_passed_over() -> None:
     assert text("3 passed in 0.05s at /tmp/tmpabc/x, commit deadbee1") == text(
         "4 passed in 1.75s at /tmp/tmpxyz, commit 0123abc"
     )
+    assert text("It is Friday, December 4; Thu Nov 26") == text("It is Tuesday, May 11; Sat Jan 2")
     assert text("3 passed") != text("3 failed")
+    assert text("Sunlight marches") != text("Monlight decides")
     assert text("msg_01a2-9b3c-77") == text("msg_0f12-aaaa-01")
     assert masked({"model": "a", "metadata": {"x": 1}, "m": 1}) == masked({"model": "b", "m": 1})
 

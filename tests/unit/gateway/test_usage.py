@@ -25,11 +25,13 @@ def _replies() -> list[tuple[Dialect, Reply]]:
         "chat": dialects.chat_body(TURN, ANSWER, "m"),
         "responses": dialects.responses_body(TURN, ANSWER, "m"),
         "messages": dialects.messages_body(TURN, ANSWER, "m"),
+        "generate": dialects.generate_body(TURN, ANSWER, "m"),
     }
     streams = {
         "chat": dialects.chat_events(TURN, ANSWER, "m", True),
         "responses": dialects.responses_events(TURN, ANSWER, "m"),
         "messages": dialects.messages_events(TURN, ANSWER, "m"),
+        "generate": dialects.generate_events(TURN, ANSWER, "m"),
     }
     told = [(name, Reply(200, JSON, json.dumps(body).encode())) for name, body in whole.items()]
     told += [
@@ -41,6 +43,18 @@ def _replies() -> list[tuple[Dialect, Reply]]:
 @pytest.mark.parametrize(("dialect", "reply"), _replies())
 def test_every_protocol_streamed_or_not_tells_the_same(dialect: Dialect, reply: Reply) -> None:
     assert read_usage(dialect, reply) == Usage(1100, 11, 640, 0)
+
+
+def _generated(**told: int) -> Usage | None:
+    return read_usage("generate", Reply(200, JSON, json.dumps({"usageMetadata": told}).encode()))
+
+
+def test_gemini_counts_thoughts_apart_or_not_and_what_its_tools_brought_besides() -> None:
+    given = {"promptTokenCount": 50, "candidatesTokenCount": 7, "thoughtsTokenCount": 3}
+    assert _generated(**given, totalTokenCount=60) == Usage(50, 10)
+    assert _generated(**given, totalTokenCount=57) == Usage(50, 7)
+    assert _generated(**given, toolUsePromptTokenCount=25, totalTokenCount=85) == Usage(75, 10)
+    assert _generated(**given, toolUsePromptTokenCount=25, totalTokenCount=82) == Usage(75, 7)
 
 
 def test_geminis_own_words() -> None:

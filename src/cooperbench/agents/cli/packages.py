@@ -39,6 +39,10 @@ class Package:
     version: str
     files: Mapping[str, str]
     """What of the installed package goes into the image: pattern below ``node_modules`` → place below its directory."""
+    needs: str | None = None
+    """Another package, with its version, that is installed with it; ``{cpu}`` is the machine's, as npm names it."""
+    launcher: tuple[str, str] | None = None
+    """A script of ours that starts it: its place below the directory, and its text."""
 
     @property
     def directory(self) -> str:
@@ -83,6 +87,7 @@ class Package:
         with tempfile.TemporaryDirectory(dir=place.parent) as folder:
             command = [npm, "install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts"]
             command += ["--os=linux", f"--cpu={cpu}", f"{self.name}@{self.version}"]
+            command += [self.needs.format(cpu=cpu)] if self.needs else []
             try:
                 done = subprocess.run(
                     command,
@@ -106,6 +111,10 @@ class Package:
             made = Path(folder) / "context"
             for pattern, target in self.files.items():
                 self._gather(Path(folder) / "node_modules", pattern, made / "files" / target)
+            if self.launcher is not None:
+                script = made / "files" / self.launcher[0]
+                script.write_text(self.launcher[1])
+                script.chmod(0o755)
             (made / "install.sh").write_text(_SCRIPT.format(target=self.directory))
             os.rename(made, place)
 
