@@ -164,9 +164,13 @@ class Bus:
             for recipient in recipients:
                 self._deliver(sender, recipient, text, broadcast=True)
 
-    def take(self, agent: str, wait: float) -> list[Message]:
-        """This agent's unread messages; waits for the first while somebody is left who could send one."""
-        return self._take(agent, wait, self._others(agent))
+    def take(self, agent: str, wait: float, room: int | None = None) -> list[Message]:
+        """This agent's unread messages; waits for the first while somebody is left who could send one.
+
+        Args:
+            room: bytes; what has no room stays unread, but for the first.
+        """
+        return self._take(agent, wait, self._others(agent), room=room)
 
     def take_answer(self, agent: str, question: Message, wait: float) -> Message | None:
         """The first thing that who was asked then says to `agent` alone; everything else stays unread."""
@@ -202,7 +206,12 @@ class Bus:
         return message
 
     def _take(
-        self, agent: str, wait: float, senders: Sequence[str], wanted: Callable[[Message], bool] | None = None
+        self,
+        agent: str,
+        wait: float,
+        senders: Sequence[str],
+        wanted: Callable[[Message], bool] | None = None,
+        room: int | None = None,
     ) -> list[Message]:
         deadline = time.monotonic() + wait
 
@@ -214,7 +223,7 @@ class Bus:
             return min(deadline - time.monotonic(), self._inboxes.poll)
 
         with self._record.turn(agent, "read", pause):
-            taken = self._inboxes.take(agent, wanted)
+            taken = self._inboxes.take(agent, wanted, room)
             self._record_foreign(taken)
             if taken.messages and self._reads[agent] < READS:
                 self._reads[agent] += 1

@@ -36,8 +36,10 @@ class Inboxes(Protocol):
         """Whether there is anything to take."""
         ...
 
-    def take(self, agent: str, wanted: Callable[[Message], bool] | None = None) -> Taken:
-        """Everything unread; or the first that is `wanted`."""
+    def take(
+        self, agent: str, wanted: Callable[[Message], bool] | None = None, room: int | None = None
+    ) -> Taken:
+        """Everything unread, or as much as has `room` (bytes), but one at least; or the first that is `wanted`."""
         ...
 
     def put_back(self, agent: str, messages: Sequence[Message]) -> None:
@@ -47,6 +49,12 @@ class Inboxes(Protocol):
     def close(self) -> None:
         """Leave nothing behind."""
         ...
+
+
+def weight(message: Message) -> int:
+    """Bytes of a message as an agent is shown it: its text indented, under a head."""
+    lines = message.text.splitlines()
+    return len(message.text.encode("utf-8", "surrogatepass")) + 2 * len(lines) + 64
 
 
 class MemoryInboxes:
@@ -65,13 +73,17 @@ class MemoryInboxes:
         """Whether there is anything to take."""
         return any(map(wanted or bool, self._unread[agent]))
 
-    def take(self, agent: str, wanted: Callable[[Message], bool] | None = None) -> Taken:
-        """Everything unread; or the first that is `wanted`."""
+    def take(
+        self, agent: str, wanted: Callable[[Message], bool] | None = None, room: int | None = None
+    ) -> Taken:
+        """Everything unread, or as much as has `room` (bytes), but one at least; or the first that is `wanted`."""
         unread = self._unread[agent]
         if wanted is None:
-            messages = tuple(unread)
-            unread.clear()
-            return Taken(messages)
+            messages: list[Message] = []
+            while unread and (not messages or room is None or weight(unread[0]) <= room):
+                room = room - weight(unread[0]) if room is not None else None
+                messages.append(unread.popleft())
+            return Taken(tuple(messages))
         first = next(filter(wanted, unread), None)
         if first is None:
             return Taken()

@@ -67,9 +67,13 @@ class BusMailbox:
         self.needs("messages")
         self.bus.broadcast(self.agent, text)
 
-    def receive(self, wait: float = 0) -> list[Message]:
-        """Take the unread messages, oldest first; waits up to `wait` seconds for the first. None where switched off."""
-        return self.bus.take(self.agent, wait) if self.bus.means.messages else []
+    def receive(self, wait: float = 0, *, room: int | None = None) -> list[Message]:
+        """Take the unread messages, oldest first; waits up to `wait` seconds for the first. None where switched off.
+
+        Args:
+            room: take no more of them than have room in so many bytes, but one at least; the rest stays unread.
+        """
+        return self.bus.take(self.agent, wait, room) if self.bus.means.messages else []
 
     def put_back(self, messages: Sequence[Message]) -> None:
         """Make messages unread again that were taken but reached nobody."""

@@ -32,6 +32,8 @@ KEPT = 24 * 3600
 """Seconds after which the server forgets what a killed harness left."""
 POLL = 0.1
 """Seconds between looks into an inbox that somebody outside may write to."""
+_AT_ONCE = 16
+"""Messages that are taken from an inbox in one step."""
 _USER = "cooperbench-"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LONGEST = 3 * TEXT_LIMIT
@@ -162,12 +164,14 @@ class Outpost:
             found = self._server.client.lrange(self._inbox(agent), 0, -1)
         return any(wanted(message) for raw in found if (message := self._read(agent, raw)) is not None)
 
-    def take(self, agent: str, wanted: Callable[[Message], bool] | None = None) -> Taken:
-        """Everything unread; or the first that is `wanted`."""
+    def take(
+        self, agent: str, wanted: Callable[[Message], bool] | None = None, room: int | None = None
+    ) -> Taken:
+        """Everything unread, or as much of it as has `room` (bytes, more or less); or the first that is `wanted`."""
         inbox = self._inbox(agent)
         messages: list[Message] = []
         foreign: list[Message] = []
-        for raw in self._popped(inbox) if wanted is None else self._picked(agent, inbox, wanted):
+        for raw in self._popped(inbox, room) if wanted is None else self._picked(agent, inbox, wanted):
             message = self._read(agent, raw)
             if message is None:
                 _log.warning("dropped from the inbox of %s: not a message", agent)
@@ -193,13 +197,18 @@ class Outpost:
             self._server.client.execute_command("ACL", "DELUSER", self._user)
             self._server.client.delete(_alive(self._run), *self._keys)
 
-    def _popped(self, inbox: str) -> list[bytes]:
-        """All there is, in one step: somebody outside may be reading too."""
+    def _popped(self, inbox: str, room: int | None) -> list[bytes]:
+        """What is there, a few in one step (somebody outside may be reading too), until it has taken the room."""
+        found: list[bytes] = []
         with self._server.answering():
-            pipe = self._server.client.pipeline(transaction=True)
-            pipe.lrange(inbox, 0, -1)
-            pipe.delete(inbox)
-            return list(pipe.execute()[0])
+            for _ in range(0, self._server.client.llen(inbox), _AT_ONCE):  # and not what is added meanwhile
+                pipe = self._server.client.pipeline(transaction=True)
+                pipe.lrange(inbox, 0, _AT_ONCE - 1)
+                pipe.ltrim(inbox, _AT_ONCE, -1)
+                found += pipe.execute()[0]
+                if room is not None and sum(map(len, found)) >= room:
+                    break
+        return found
 
     def _picked(self, agent: str, inbox: str, wanted: Callable[[Message], bool]) -> list[bytes]:
         with self._server.answering():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache, partial
@@ -20,6 +19,7 @@ from typing import TypeVar
 from cooperbench.agents.base import Means
 from cooperbench.collaboration.branches import BUNDLE_LIMIT
 from cooperbench.collaboration.mailbox import BusMailbox
+from cooperbench.collaboration.outbox import SHORT, Ledger, Outbox, pieces
 from cooperbench.collaboration.requests import Answer, Call, Later, read_call, serve
 from cooperbench.errors import BackendError, SandboxLost, UsageError
 from cooperbench.eval.backends import shell
@@ -29,13 +29,13 @@ SPOOL = "/var/spool/coop"
 COMMAND = "/usr/local/bin/coop"
 _RELAY = f"{SPOOL}/relay.sh"
 
-_SHORT = 2900
-"""Bytes of an answer that goes through a pipe in one piece, as base64; a longer one travels as a file."""
-_IN_ARGV = 24 * 1024
-"""Bytes of answers that travel as arguments of one call."""
 _WAITING = 16
 """Requests of one sandbox that may wait at the same time."""
 _RETRIES = 5
+_IN_VAIN = 3
+"""Calls one after the other that may bring nothing and take nothing before there is a pause."""
+_PAUSE = 2.0
+"""Seconds of the longest."""
 _PROMPT = 60
 """Seconds a call may take that only leaves answers."""
 
@@ -80,8 +80,10 @@ class Relay:
         self._mailbox = mailbox
         self._patience = patience
         self._stopped = threading.Event()
-        self._known: set[str] = set()  # requests being served
+        self._outbox = Outbox()
+        self._ledger = Ledger()
         self._waiting = threading.BoundedSemaphore(_WAITING)
+        self._leaving = threading.Lock()  # one call at a time beside the open one: what it prints is held
 
     def start(self) -> None:
         """Begin serving, in the background."""
@@ -92,12 +94,11 @@ class Relay:
         self._stopped.set()
 
     def _serve_all(self) -> None:
-        answers: deque[tuple[str, Answer]] = deque()
-        failures = 0
+        failures = idle = 0
         again = False
         while not self._stopped.is_set():
-            batch = _batch(answers)
-            verb = "leave" if len(answers) > len(batch) else "again" if again else "wait"
+            batch = self._outbox.batch()
+            verb = "leave" if len(self._outbox) > len(batch) else "again" if again else "wait"
             try:
                 call, whole = self._call(verb, batch)
             except SandboxLost:
@@ -110,29 +111,41 @@ class Relay:
                 again = True
                 self._stopped.wait(0.1 * 2**failures)
                 continue
-            failures, again = 0, not whole or (again and verb == "leave")
-            self._settle(answers, call)
-            for name, request in call.requests:
-                if name not in self._known:
-                    self._known.add(name)
-                    self._take(name, request, answers)
+            moved = self._settle(call)
+            taken, all_taken = self._take_all(call)
+            failures, again = 0, not (whole and all_taken) or (again and verb == "leave")
+            idle = 0 if moved or taken or not whole else idle + 1
+            if idle > _IN_VAIN:  # relay.sh waits for requests; a sandbox that does not must not keep us busy
+                self._stopped.wait(min(0.05 * 2 ** (idle - _IN_VAIN), _PAUSE))
 
-    def _settle(self, answers: deque[tuple[str, Answer]], call: Call) -> None:
-        """Forget the answers that were left."""
-        for name, answer in list(answers):
-            if name in call.answered:
-                answers.remove((name, answer))
-                self._answered(name, answer, call)
+    def _settle(self, call: Call) -> int:
+        """Forget the answers that were left; how many."""
+        left = [(name, answer) for name in call.answered if (answer := self._outbox.drop(name)) is not None]
+        for name, answer in left:
+            self._answered(name, answer, call)
+        return len(left)
 
-    def _take(self, name: str, request: bytes, answers: deque[tuple[str, Answer]]) -> None:
+    def _take_all(self, call: Call) -> tuple[int, bool]:
+        """Serve the requests that are not served yet: how many, and whether these were all. A sandbox that takes no
+        answers is asked for nothing: what it wants is told again when there is room."""
+        taken = 0
+        for name, request in call.requests:
+            if self._outbox.full:
+                return taken, False
+            if self._ledger.begin(name):
+                self._take(name, request)
+                taken += 1
+        return taken, not call.more
+
+    def _take(self, name: str, request: bytes) -> None:
         """Serve a request here, or have it wait elsewhere."""
         answer = self._guarded(lambda: serve(request, self._mailbox, partial(self._bundle, name)))
         if isinstance(answer, Answer):
-            answers.append((name, answer))
+            self._outbox.add(name, answer)
         elif self._waiting.acquire(blocking=False):
             threading.Thread(target=self._wait, args=(name, answer), daemon=True).start()
         else:
-            answers.append((name, Answer(1, f"coop: {_WAITING} calls are waiting already")))
+            self._outbox.add(name, Answer(1, f"coop: {_WAITING} calls are waiting already"))
 
     def _wait(self, name: str, later: Later) -> None:
         try:
@@ -143,7 +156,9 @@ class Relay:
     def _leave(self, name: str, answer: Answer) -> None:
         for attempt in range(_RETRIES + 1):
             try:
-                self._answered(name, answer, self._call("leave", [(name, answer)])[0])
+                with self._leaving:
+                    call, _ = self._call("leave", [(name, answer)])
+                self._answered(name, answer, call)
                 return
             except SandboxLost:
                 return
@@ -168,7 +183,7 @@ class Relay:
             return Answer(1, "coop: the bus has failed")
 
     def _answered(self, name: str, answer: Answer, call: Call) -> None:
-        self._known.discard(name)
+        self._ledger.end(name)
         if name in call.gone and answer.messages:
             self._mailbox.put_back(answer.messages)
 
@@ -192,7 +207,7 @@ class Relay:
         done = shell.run(self._sandbox, command, timeout=_PROMPT if verb == "leave" else self._patience)
         if not done.timed_out and done.returncode != 0:
             raise BackendError(f"relay.sh ended with {done.returncode}: {done.stderr_read()[:200].strip()}")
-        return read_call(done.stdout), not done.timed_out
+        return read_call(done.stdout), not (done.timed_out or done.truncated)
 
     def _carried(self, answers: list[tuple[str, Answer]]) -> list[str]:
         """Arguments that bring these answers, their files put in place before."""
@@ -201,23 +216,12 @@ class Relay:
         for name, answer in answers:
             content = answer.to_bytes()
             files |= {f"{SPOOL}/work/{name}/{file}": data for file, data in answer.files.items()}
-            if len(content) <= _SHORT:
+            if len(content) <= SHORT:
                 arguments += [name, base64.b64encode(content).decode("ascii")]
             else:
                 place = f"{SPOOL}/answer.{name}"
                 files[place] = content
                 arguments += [name, f"@{place}"]
-        shell.put_files(self._sandbox, files)
+        for piece in pieces(files):
+            shell.put_files(self._sandbox, piece)
         return arguments
-
-
-def _batch(answers: deque[tuple[str, Answer]]) -> list[tuple[str, Answer]]:
-    """As many of the first as one call carries; at least one if there is any."""
-    batch: list[tuple[str, Answer]] = []
-    size = 0
-    for name, answer in answers:
-        size += min(len(answer.to_bytes()), _SHORT) + 64
-        if batch and size > _IN_ARGV:
-            break
-        batch.append((name, answer))
-    return batch

@@ -16,29 +16,42 @@ limit=180000 # bytes of a request file that are looked at
 most=64      # requests that are taken at once
 umask 0
 
+for program in chmod head mkdir mkfifo mv rm; do
+    command -v "$program" >/dev/null || {
+        echo "the image has no $program, which agents need to work together" >&2
+        exit 1
+    }
+done
+
 # Whether a request has no answer yet: when it has, its link is gone. Another call may be moving it there and back.
 open() { # ID
     [ -L "$spool/taken/$1" ] || [ -L "$spool/ready/$1" ] || [ -L "$spool/taken/$1" ]
 }
 
+# Leaves an answer; adds to $left what is to be said of it.
 answer() { # ID ANSWER
     work=$spool/work/$1
-    if open "$1"; then # else an earlier call that looked failed to the harness has left the answer
+    mark='='
+    if [ -f "$spool/gone/$1" ]; then # an earlier call that looked failed to the harness has found nobody there
+        mark='!'
+    elif open "$1"; then # else such a call has left the answer
         pid=
         if [ -f "$work/pid" ]; then read -r pid <"$work/pid"; fi
         if ! kill -0 "$pid" 2>/dev/null; then
-            echo "!$1"
+            mark='!'
+            : >"$spool/gone/$1"
             if [ -p "$work/bell" ]; then echo gone 1<>"$work/bell"; fi # for a process it may have left reading
             rm -rf "$work"
-            return
+        else
+            case $2 in
+            @*) mv "${2#@}" "$work/reply" && bell="file" ;;
+            *) bell=$2 ;;
+            esac
+            if [ -p "$work/bell" ]; then echo "$bell" 1<>"$work/bell"; fi
         fi
-        case $2 in
-        @*) mv "${2#@}" "$work/reply" && bell="file" ;;
-        *) bell=$2 ;;
-        esac
-        if [ -p "$work/bell" ]; then echo "$bell" 1<>"$work/bell"; fi
     fi
-    echo "=$1"
+    left="$left$mark$1
+"
 }
 
 # Forgets the requests that these answers were for.
@@ -53,11 +66,12 @@ forget() { # [ID ANSWER]...
     rm -f "$@"
 }
 
-# Prints what is ready; succeeds if there was something.
+# Prints what is ready; succeeds if there was something. A link whose call has gone is no request, and stays: the
+# harness may have an answer to it, and must be told that nobody is there.
 collect() {
     set --
     for link in "$spool"/ready/*; do
-        [ -L "$link" ] || continue
+        [ -L "$link" ] && [ -f "$spool/work/${link##*/}/request" ] || continue
         set -- "$@" "$link"
         [ $# -lt "$most" ] || break
     done
@@ -74,12 +88,13 @@ collect() {
     head -q -c "$limit" "$@"
 }
 
-mkdir -p "$spool/ready" "$spool/taken" "$spool/work"
+mkdir -p "$spool/ready" "$spool/taken" "$spool/work" "$spool/gone"
 chmod 777 "$spool/ready" "$spool/taken" "$spool/work"
 [ -p "$spool/bell" ] || mkfifo "$spool/bell"
 verb=$1
 shift
 if [ $# -gt 0 ]; then
+    left=
     count=$(($# / 2))
     while [ "$count" -gt 0 ]; do
         answer "$1" "$2"
@@ -88,6 +103,7 @@ if [ $# -gt 0 ]; then
         count=$((count - 1))
     done
     forget "$@"
+    printf '%s' "$left" # only now: what is said to be left must not be told of again
 fi
 [ "$verb" != leave ] || exit 0
 if [ "$verb" = again ]; then

@@ -10,19 +10,27 @@ import base64
 import binascii
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cooperbench.agents.base import Message, Todo
+from cooperbench.collaboration.inboxes import weight
+from cooperbench.collaboration.journal import TEXT_LIMIT
 from cooperbench.collaboration.mailbox import BusMailbox, signed
 from cooperbench.errors import UsageError
 
 LONGEST_WAIT = 3600
 NOTHING_CAME = 3
 """Exit code of `coop ask` when no answer came in time."""
+AT_ONCE = 64
+"""Requests of one call that are looked at; relay.sh prints no more."""
+LONGEST = 180_000
+"""Bytes of a request as relay.sh prints it."""
+PAGE = 1024 * 1024
+"""Bytes of messages, or of the task list, that one answer shows."""
 _ID = re.compile(rb"[A-Za-z0-9]{6,32}")
-_AT_ONCE = 256
-"""Lines of one call that are looked at; relay.sh prints fewer."""
+_ANSWERED = 1024
+"""Answered ids of one call that are looked at: more than answers travel in one."""
 
 Bundle = Callable[[], bytes]
 """Brings the file that came with a push out of the sandbox."""
@@ -38,6 +46,8 @@ class Call:
     """Ids that need no answer any more."""
     gone: frozenset[str]
     """Of those, the ones whose asker was not there any more."""
+    more: bool = False
+    """There were more requests than are looked at in one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,12 @@ class Answer:
     """Messages this answer takes out of the mailbox."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files that come with it, by name."""
+    size: int = field(init=False)
+    """Bytes of the text and the files."""
+
+    def __post_init__(self) -> None:
+        size = len(self.to_bytes()) + sum(map(len, self.files.values()))
+        object.__setattr__(self, "size", size)  # told once: it is asked for often
 
     def to_bytes(self) -> bytes:
         """As `coop` reads it: the exit code on the first line, then the text."""
@@ -68,19 +84,32 @@ def read_call(output: bytes) -> Call:
     requests: dict[str, bytes] = {}
     answered: set[str] = set()
     gone: set[str] = set()
-    for line in output.splitlines()[:_AT_ONCE]:
+    for line in _lines(output):
         mark, rest = (line[:1], line[1:]) if line[:1] in (b"=", b"!") else (b"", line)
         name, _, encoded = rest.partition(b" ")
         if _ID.fullmatch(name) is None:
             continue
-        if mark:
+        if mark and len(answered) < _ANSWERED:
             answered.add(name.decode("ascii"))
             if mark == b"!":
                 gone.add(name.decode("ascii"))
-        elif encoded:
+        elif encoded and not mark:
+            if len(requests) >= AT_ONCE:
+                return Call(tuple(requests.items()), frozenset(answered), frozenset(gone), more=True)
             with contextlib.suppress(binascii.Error):
                 requests[name.decode("ascii")] = base64.b64decode(encoded, validate=True)
     return Call(tuple(requests.items()), frozenset(answered), frozenset(gone))
+
+
+def _lines(output: bytes) -> Iterator[bytes]:
+    """The lines that are no longer than one may be, one at a time."""
+    start = 0
+    while start < len(output):
+        end = output.find(b"\n", start)
+        end = len(output) if end < 0 else end
+        if end - start <= LONGEST:
+            yield output[start:end]
+        start = end + 1
 
 
 def serve(request: bytes, mailbox: BusMailbox, bundle: Bundle) -> Answer | Later:
@@ -119,20 +148,23 @@ def serve(request: bytes, mailbox: BusMailbox, bundle: Bundle) -> Answer | Later
 
 def _inbox(mailbox: BusMailbox, wait: int) -> Answer | Later:
     mailbox.needs("messages")
-    if messages := mailbox.receive():
+    if messages := mailbox.receive(room=PAGE):
         return _shown(messages)
     if wait == 0:
         return Answer(0, _nothing(mailbox))
 
     def later() -> Answer:
-        messages = mailbox.receive(wait)
+        messages = mailbox.receive(wait, room=PAGE)
         return _shown(messages) if messages else Answer(0, _nothing(mailbox))
 
     return Later(later)
 
 
 def _shown(messages: list[Message]) -> Answer:
-    return Answer(0, "\n".join(map(shown, messages)), tuple(messages))
+    text = "\n".join(map(shown, messages))
+    if sum(map(weight, messages)) > PAGE - 3 * TEXT_LIMIT:  # another one may not have found room
+        text += "\n(there may be more: coop inbox)"
+    return Answer(0, text, tuple(messages))
 
 
 def _ask(mailbox: BusMailbox, agent: str, wait: int, text: str) -> Later:
@@ -152,9 +184,7 @@ def _ask(mailbox: BusMailbox, agent: str, wait: int, text: str) -> Later:
 def _task(mailbox: BusMailbox, what: str, number: list[str], text: str) -> Answer:
     match what, number:
         case "list", []:
-            return Answer(
-                0, "\n".join(map(shown_task, mailbox.tasks())) or "no tasks yet: coop task add TITLE"
-            )
+            return Answer(0, _page(map(shown_task, mailbox.tasks())) or "no tasks yet: coop task add TITLE")
         case "add", []:
             return Answer(0, shown_task(mailbox.add_task(text)))
         case "claim", []:
@@ -166,6 +196,18 @@ def _task(mailbox: BusMailbox, what: str, number: list[str], text: str) -> Answe
         case "update", [one]:
             return Answer(0, shown_task(mailbox.update_task(_number(one), text)))
     return Answer(2, "coop: task takes add, list, claim, done or update (coop --help)")
+
+
+def _page(tasks: Iterable[str]) -> str:
+    """As much of the list as one answer shows."""
+    lines: list[str] = []
+    room = PAGE
+    for line in (line for task in tasks for line in task.split("\n")):
+        room -= len(line) + 1
+        if room < 0:
+            return "\n".join([*lines, "(the list is longer than can be shown)"])
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _note(mailbox: BusMailbox, what: str, text: str) -> Answer:

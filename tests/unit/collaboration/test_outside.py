@@ -103,6 +103,20 @@ def test_a_process_outside_writes_and_reads_with_nothing_but_redis(trial: Trial)
     ]  # fmt: skip
 
 
+def test_a_full_inbox_is_read_a_page_at_a_time(trial: Trial, client: redis.Redis) -> None:
+    """What has no room in one answer stays on the server, in its order; nonsense before it hides nothing."""
+    inbox = "run:0a1b2c3d:agent2:inbox"
+    client.rpush(inbox, *["nonsense"] * 20)
+    for number in range(40):
+        trial.one.send("agent2", f"{number} {'x' * 60_000}")
+    first = trial.two.receive(room=1_000_000)
+    assert 16 <= len(first) < 40
+    assert client.llen(inbox) == 40 - len(first)
+    rest = trial.two.receive()
+    assert [message.text.split()[0] for message in first + rest] == [str(number) for number in range(40)]
+    assert not client.exists(inbox)
+
+
 def test_waiting_sees_what_comes_from_outside(trial: Trial, client: redis.Redis) -> None:
     got: list[str] = []
     waiter = threading.Thread(target=lambda: got.extend(m.text for m in trial.two.receive(wait=60)))
