@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
-from cooperbench.agents.base import Means
+from cooperbench.agents import prompting
+from cooperbench.agents.base import Assignment, Means
 from cooperbench.collaboration import BusMailbox
+from cooperbench.collaboration.bus import EVERYTHING
+from cooperbench.collaboration.inside import mcp
 from cooperbench.eval.backends.base import Completed
 from cooperbench.eval.backends.local import LocalBackend
 from tests.unit.collaboration.teams import SHELLS, Team
@@ -109,6 +115,49 @@ def test_what_is_switched_off_is_refused_by_name(backend: LocalBackend) -> None:
         assert "coop note append" in offered
         assert not any(f"coop {part}" in offered for part in ("send", "ask", "task", "push", "mcp"))
         assert team.coop("agent1", "mcp").stderr == b"coop: coop mcp is switched off in this run\n"
+    finally:
+        team.end()
+
+
+def told(means: Means) -> list[str]:
+    """Every call of `coop` that an agent with these means is told of."""
+    assignment = Assignment("agent1", ("agent2",), "r", 1, (1,), (1, 2), "team", "", Path(), means=means)
+    text = prompting.prompt(assignment)
+    return re.findall(r"`(coop [^`]*)`", text) + re.findall(r"^    (coop .*?)(?:  .*)?$", text, re.MULTILINE)
+
+
+def test_every_call_that_agents_are_told_of_is_one_that_coop_knows(team: Team) -> None:
+    team.start()
+    team.bus.finish("agent2")  # nothing is waited for
+    calls = told(EVERYTHING)
+    assert {call.split()[1] for call in calls} == {
+        "send", "broadcast", "inbox", "who", "ask", "push", "fetch", "task", "note"
+    }  # fmt: skip
+    for call in calls:
+        done = team.run("agent1", f"cd / && {call.replace('[NUMBER]', '').replace('NUMBER', '1')}")
+        assert done.returncode != 2, (call, done.stderr)
+        assert b"coop --help" not in done.stderr
+
+
+OFFERED = {"messages": "send", "ask": "ask", "tasks": "task", "notes": "note", "git": "push"}
+
+
+@pytest.mark.parametrize("part", OFFERED)
+def test_what_is_switched_off_is_told_of_nowhere_and_refused(backend: LocalBackend, part: str) -> None:
+    """Each means alone taken away: the prompt, `coop --help` and the MCP server are silent, and `coop` refuses it."""
+    means = replace(EVERYTHING, **{part: False})
+    verb = OFFERED[part]
+    team = Team(backend, means=means).start()
+    try:
+        assert verb in {call.split()[1] for call in told(EVERYTHING)}
+        assert verb not in {call.split()[1] for call in told(means)}
+        assert f"coop {verb}" not in team.coop("agent1", "--help").stdout_read()
+        left = "\n".join(name for name, on in asdict(means).items() if on)
+        assert verb not in {name.split("_")[0] for name in mcp.offered(left)}
+        words = {"messages": "send agent2 x", "ask": "ask agent2 x", "tasks": "task list", "notes": "note"}
+        if part != "git":  # which needs a repository: test_git.py
+            refused = team.coop("agent1", *words[part].split())
+            assert (refused.returncode, b"switched off in this run" in refused.stderr) == (1, True)
     finally:
         team.end()
 
