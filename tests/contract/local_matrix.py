@@ -380,6 +380,21 @@ def files_go_in_and_out(matrix: Matrix) -> None:
 
 
 @case
+def a_few_small_files_start_no_process(matrix: Matrix) -> None:
+    """Process ids are given in order; a link among the files is not for PID 1 to handle."""
+    box = matrix.backend.create_sandbox("host")
+    before = int(sh(box, "echo $$").stdout)
+    box.put_archive("/srv/few", archive({"one": os.urandom(MIB), "deep/two": b"2"}))
+    box.get_archive("/srv/few", 2 * MIB)
+    between = int(sh(box, "echo $$").stdout)
+    box.put_archive("/srv/few", archive({"one": b"1", "link": b"->one"}))
+    after = int(sh(box, "echo $$").stdout)
+    box.terminate()
+    assert between == before + 1, (before, between)
+    assert after == between + 2, (between, after)
+
+
+@case
 def a_link_does_not_lead_writes_or_reads_out(matrix: Matrix) -> None:
     sh(matrix.box, "mkdir /srv/l && ln -s /etc/passwd /srv/l/f && ln -s /proc/1/root/etc /srv/l/d")
     matrix.box.put_archive("/srv/l", archive({"f": b"new"}))

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import archives, processes, users, wire
+from . import archives, processes, quick, users, wire
 
 STATUS = struct.Struct("<iB")
 """How a command ended: exit code, and any of the flags below."""
@@ -179,12 +179,18 @@ class Agent:
     # ------------------------------------------------------------------------------------------ files
 
     def _unpack(self, order: dict[str, Any], descriptors: list[int]) -> None:
-        reply, archive = descriptors
-        self._aside(reply, lambda: archives.unpack(archive, order["directory"]))
+        (reply, archive), directory = descriptors, order["directory"]
+        if (done := quick.unpack(archive, directory)) is not None:
+            answer(reply, {"done": done})
+        else:
+            self._aside(reply, lambda: archives.unpack(archive, directory))
 
     def _pack(self, order: dict[str, Any], descriptors: list[int]) -> None:
-        reply, target = descriptors
-        self._aside(reply, lambda: archives.pack(order["directory"], order["limit"], target))
+        (reply, target), directory, limit = descriptors, order["directory"], order["limit"]
+        if (done := quick.pack(directory, limit, target)) is not None:
+            answer(reply, {"done": done})
+        else:
+            self._aside(reply, lambda: archives.pack(directory, limit, target))
 
     def _export(self, order: dict[str, Any], descriptors: list[int]) -> None:
         written, state = self._outside

@@ -1,4 +1,5 @@
-"""Files in and out of a sandbox, and the zygote's work on whole trees. Always in a forked child: it may take a while.
+"""Files in and out of a sandbox, and the zygote's work on whole trees. Always in a forked child: it may take a while
+(`quick` has what does not).
 
 Inside a sandbox every path resolves below the sandbox's own root, so nothing here has to defend the host; the checks
 below keep an archive from surprising the sandbox itself, and a hostile directory from stalling or flooding us.
@@ -27,7 +28,7 @@ def unpack(archive: int, directory: str, *, owners: bool = False) -> int:
     os.lseek(archive, 0, os.SEEK_SET)
     with os.fdopen(os.dup(archive), "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
-            target = _inside(directory, member.name)
+            target = inside(directory, member.name)
             if target is None:
                 continue
             _place(target, member, directory, archive)
@@ -43,7 +44,12 @@ def unpack(archive: int, directory: str, *, owners: bool = False) -> int:
     return count
 
 
-def _inside(directory: str, name: str) -> str | None:
+def inside(directory: str, name: str) -> str | None:
+    """Where the member of that name belongs; None for `directory` itself.
+
+    Raises:
+        ValueError: outside.
+    """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ValueError(f"archive member leaves its directory: {name!r}")
@@ -65,7 +71,7 @@ def _place(target: str, member: tarfile.TarInfo, directory: str, archive: int) -
     elif member.issym():
         os.symlink(member.linkname, target)
     elif member.islnk():
-        source = _inside(directory, member.linkname)
+        source = inside(directory, member.linkname)
         os.link(source or directory, target, follow_symlinks=False)
     elif member.isfifo():
         os.mkfifo(target)
@@ -104,22 +110,24 @@ def pack(directory: str, limit: int, target: int) -> int:
     """
     count, left = 0, limit
     with os.fdopen(os.dup(target), "wb") as out, tarfile.open(fileobj=out, mode="w:") as tar:
-        for name, file, status in _regular_files(directory):
+        for name, file, status in regular_files(directory):
             if status.st_size > left:
                 raise ValueError(f"{directory} holds more than {limit} bytes")
             left -= status.st_size
-            member = tarfile.TarInfo(name)
-            member.size, member.mode, member.mtime = (
-                status.st_size,
-                status.st_mode & 0o7777,
-                int(status.st_mtime),
-            )
-            tar.addfile(member, _Padded(file))
+            tar.addfile(described(name, status), Padded(file))
             count += 1
     return count
 
 
-def _regular_files(directory: str) -> Iterator[tuple[str, BinaryIO, os.stat_result]]:
+def described(name: str, status: os.stat_result) -> tarfile.TarInfo:
+    """A file's header."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.mtime = status.st_size, status.st_mode & 0o7777, int(status.st_mtime)
+    return member
+
+
+def regular_files(directory: str) -> Iterator[tuple[str, BinaryIO, os.stat_result]]:
+    """The regular files directly in `directory`, open while it is their turn."""
     base = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in sorted(os.listdir(base)):
@@ -138,13 +146,14 @@ def _regular_files(directory: str) -> Iterator[tuple[str, BinaryIO, os.stat_resu
         os.close(base)
 
 
-class _Padded:
+class Padded:
     """A file that reads as long as it was said to be, though somebody cut it short meanwhile."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
     def read(self, count: int = -1, /) -> bytes:
+        """So many bytes."""
         return (self._file.read(count) or b"").ljust(count, b"\0")
 
 
