@@ -76,6 +76,21 @@ def test_what_is_missing_comes_with_its_command(cloud: Cloud, capsys: pytest.Cap
     assert "config gcp --create-bucket" in bad, "the bucket has no rule yet"
 
 
+def test_acting_is_looked_for_on_the_machines_account(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, found = check(capsys)
+    assert found[f"roles/iam.serviceAccountUser on {cloud.accounts.vm}: held"]
+    cloud.accounts.denied.add("iam.serviceAccounts.actAs")
+    _, found = check(capsys)
+    [bad] = [line for line, fine in found.items() if not fine and "actAs" in line]
+    assert f"gcloud iam service-accounts add-iam-policy-binding {cloud.accounts.vm} --project=" in bad
+    Path("cooperbench.toml").write_text('[backends.gcp]\nservice_account = "nobody@example.test"\n')
+    _, found = check(capsys)
+    assert any(line.startswith("there is no account nobody@example.test") for line in found)
+    assert cloud.traffic.unknown == []
+
+
 def test_no_bucket_yet(
     cloud: Cloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,16 @@ def test_without_quota_the_wait_is_explained(
     made[0].terminate()
 
 
+def test_patience_is_for_all_tries_together(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandboxes, "_TELL_AFTER", 0.0)
+    cloud.zone.no_quota = "quota CPUS exceeded in us-central1."
+    with clouds.backend_on(cloud, boot_patience=1) as backend:
+        with pytest.raises(SandboxStartError, match=r"no machine within 1 s.*CPUS exceeded"):
+            backend.create_sandbox(clouds.IMAGE)
+        assert cloud.traffic.count("batch.CreateJob") == 1
+        cloud.zone.give_quota()
+
+
 def test_names_are_not_obeyed(backend: GCPBatchBackend, sandbox: GCPSandbox) -> None:
     with pytest.raises(SandboxStartError, match="cannot be pulled"):
         backend.create_sandbox(clouds.OBEYED)

@@ -124,8 +124,9 @@ def test_refusals(run: RunDirectory, dataset: Dataset) -> None:
         cooperbench.evaluate("other", logs_dir=run.path.parent, dataset_dir=dataset.root)
     with run.lock(), pytest.raises(RunConflict, match="another process is at work"):
         judge(run, dataset)
-    with pytest.raises(UsageError, match="concurrency must be at least 1"):
-        judge(run, dataset, concurrency=-1)
+    for none in (-1, 0, True, 2.0):
+        with pytest.raises(UsageError, match="concurrency must be a whole number above 0"):
+            judge(run, dataset, concurrency=none)
 
 
 # ------------------------------------------------------------------------------------------------ validate

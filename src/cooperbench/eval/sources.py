@@ -95,8 +95,14 @@ def trials_at_once(asked: int | None, backend: EvalBackend, agents: int) -> tupl
 
 def judgements_at_once(asked: int | None, backend: EvalBackend, most: int = MOST_JUDGEMENTS) -> int:
     """How many judgements to run side by side: as asked, as settled in the settings, or what suits the backend, but at
-    most `most`."""
+    most `most`.
+
+    Raises:
+        UsageError: what was asked for is no number of judgements.
+    """
     if asked is not None:
+        if type(asked) is not int or asked < 1:
+            raise UsageError(f"concurrency must be a whole number above 0, not {asked!r}")
         return asked
     fitting = backend.processors if isinstance(backend, Sized) else most
     return settings.load().number("eval_concurrency") or max(1, min(fitting, most))

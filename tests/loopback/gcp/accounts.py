@@ -53,7 +53,7 @@ class Accounts:
     @property
     def vm(self) -> str:
         """Whose tokens the metadata server gives."""
-        return f"1-compute@{self.project}.iam.gserviceaccount.com"
+        return "1-compute@developer.gserviceaccount.com"
 
     def issue(self, account: str) -> dict[str, Any]:
         """A new token, as OAuth words it."""

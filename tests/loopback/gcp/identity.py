@@ -4,7 +4,9 @@ Sources: https://developers.google.com/identity/protocols/oauth2/service-account
 https://cloud.google.com/compute/docs/metadata/querying-metadata (the Metadata-Flavor header is demanded);
 https://cloud.google.com/service-usage/docs/reference/rest (services.get);
 https://cloud.google.com/compute/docs/reference/rest/v1/regions (quotas);
-https://cloud.google.com/resource-manager/reference/rest/v1/projects/testIamPermissions.
+https://cloud.google.com/resource-manager/reference/rest/v1/projects (get, testIamPermissions);
+https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/testIamPermissions (what is held on the
+project counts too); https://cloud.google.com/compute/docs/access/service-accounts (the default account's name).
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ _METADATA = "/computeMetadata/v1/"
 _SERVICE = re.compile(r"/v1/projects/([^/]+)/services/([^/:]+)")
 _REGION = re.compile(r"/compute/v1/projects/([^/]+)/regions/([^/]+)")
 _PERMISSIONS = re.compile(r"/v1/projects/([^/:]+):testIamPermissions")
+_PROJECT = re.compile(r"/v1/projects/([^/:]+)")
+_ACCOUNT = re.compile(r"/v1/projects/([^/]+)/serviceAccounts/([^/:]+):testIamPermissions")
+_ON_ACCOUNTS = frozenset({"iam.serviceAccounts.actAs"})
+"""Granted on a service account and not on the project, as SECURITY.md asks for it."""
 SERVICES = frozenset(f"{name}.googleapis.com" for name in ("batch", "compute", "logging", "storage"))
 
 
@@ -95,7 +101,7 @@ class Project:
 
 
 class Control:
-    """Service Usage, Compute's regions, Resource Manager."""
+    """Service Usage, Compute's regions, Resource Manager, IAM."""
 
     def __init__(self, project: Project, accounts: Accounts) -> None:
         self._project = project
@@ -111,8 +117,19 @@ class Control:
             return self._operation("compute.regions.get", found[1], found[2], lambda: self._region(found[2]))
         if (found := _PERMISSIONS.fullmatch(request.path)) and request.method == "POST":
             asked = [str(each) for each in request.json().get("permissions", [])]
+            asked = [each for each in asked if each not in _ON_ACCOUNTS]
             return self._operation(
                 "resourcemanager.projects.get", found[1], found[1], lambda: self._granted(asked)
+            )
+        if (found := _ACCOUNT.fullmatch(request.path)) and request.method == "POST":
+            asked = [str(each) for each in request.json().get("permissions", [])]
+            return self._operation(
+                "iam.serviceAccounts.get", found[1], found[2], lambda: self._granted_on(found[2], asked)
+            )
+        if (found := _PROJECT.fullmatch(request.path)) and request.method == "GET":
+            described = {"projectNumber": "1", "projectId": found[1], "lifecycleState": "ACTIVE"}
+            return self._operation(
+                "resourcemanager.projects.get", found[1], found[1], lambda: Reply.of(described)
             )
         return None
 
@@ -136,6 +153,11 @@ class Control:
             for m, (limit, usage) in self._project.quotas.items()
         ]
         return Reply.of({"kind": "compute#region", "name": name, "status": "UP", "quotas": quotas})
+
+    def _granted_on(self, email: str, asked: list[str]) -> Reply:
+        if email != self._accounts.vm:
+            raise Refused(404, f"Unknown service account {email}")
+        return self._granted(asked)
 
     def _granted(self, asked: list[str]) -> Reply:
         return Reply.of({"permissions": [each for each in asked if each not in self._accounts.denied]})

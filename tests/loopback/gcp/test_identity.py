@@ -43,6 +43,15 @@ def test_services_quotas_permissions(cloud: Cloud, session: AuthorizedSession) -
     asked = {"permissions": ["batch.jobs.create", "batch.jobs.get"]}
     granted = session.post(f"{url}/v1/projects/{PROJECT}:testIamPermissions", json=asked).json()
     assert granted == {"permissions": ["batch.jobs.get"]}
+    number = session.get(f"{url}/v1/projects/{PROJECT}").json()["projectNumber"]
+    account = f"{number}-compute@developer.gserviceaccount.com"
+    assert account == cloud.accounts.vm
+    act_as = {"permissions": ["iam.serviceAccounts.actAs"]}
+    on_account = f"{url}/v1/projects/{PROJECT}/serviceAccounts/{{}}:testIamPermissions".format
+    assert session.post(on_account(account), json=act_as).json() == act_as
+    assert session.post(on_account("nobody@example.test"), json=act_as).status_code == 404
+    on_project = session.post(f"{url}/v1/projects/{PROJECT}:testIamPermissions", json=act_as).json()
+    assert on_project == {"permissions": []}, "what is granted on the account is not granted on the project"
 
 
 def test_a_vm_gets_a_token_for_objects_of_one_bucket(cloud: Cloud) -> None:

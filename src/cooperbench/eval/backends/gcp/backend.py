@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ from cooperbench.eval.backends.gcp.clients import Clients, connect
 from cooperbench.eval.backends.gcp.config import beneath, settings
 from cooperbench.eval.backends.gcp.jobs import Jobs
 from cooperbench.eval.backends.gcp.machines import PRICES_OF, machine
-from cooperbench.eval.backends.gcp.sandbox import GCPSandbox, SlotGone
+from cooperbench.eval.backends.gcp.sandbox import GCPSandbox, SlotGone, TooLate
 from cooperbench.eval.backends.gcp.slots import Slots
 from cooperbench.eval.backends.gcp.store import Store
 
@@ -92,11 +93,12 @@ class GCPBatchBackend:
                 "use 'open' or 'none'"
             )
         opened = self._open()
+        chosen, asked = opened.clients.settings, time.monotonic()
         for attempt in range(_TRIES):
             try:
-                return GCPSandbox(opened.store, opened.slots, opened.clients.settings, spec, self._listener)
-            except SlotGone:
-                if attempt + 1 == _TRIES:
+                return GCPSandbox(opened.store, opened.slots, chosen, spec, self._listener, asked)
+            except SlotGone as gone:
+                if isinstance(gone, TooLate) or attempt + 1 == _TRIES:
                     raise
         raise AssertionError("not reached")
 

@@ -70,7 +70,7 @@ class Settings:
     output: Size = 16 << 20
     """Bytes kept of each stream of a command: its tail."""
     boot_patience: int = 1800
-    """Seconds to wait for a machine."""
+    """Seconds to wait for a machine, for one sandbox, however many machines are tried."""
     batch_endpoint: str = ""
     """``host:port`` of the Batch service; empty: Google's."""
     storage_endpoint: str = ""

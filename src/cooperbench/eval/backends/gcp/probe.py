@@ -20,11 +20,12 @@ from cooperbench.eval.backends.gcp.trouble import complaints
 SERVICES = ("batch.googleapis.com", "compute.googleapis.com", "storage.googleapis.com")
 """What must be enabled in the project."""
 
-ROLES: Mapping[str, tuple[str, ...]] = {
-    "roles/batch.jobsEditor": ("batch.jobs.create", "batch.jobs.get", "batch.jobs.list", "batch.jobs.delete"),
-    "roles/iam.serviceAccountUser": ("iam.serviceAccounts.actAs",),
-}
-"""Role → the permissions of it that are needed, on the project."""
+_EDITOR = "roles/batch.jobsEditor"
+_JOBS = ("batch.jobs.create", "batch.jobs.get", "batch.jobs.list", "batch.jobs.delete")
+"""What is needed of that role, on the project."""
+_USER = "roles/iam.serviceAccountUser"
+_ACT_AS = "iam.serviceAccounts.actAs"
+"""What is needed of that role, on the machines' account: who has it on the project has it there too."""
 
 _OBJECTS = ("storage.objects.create", "storage.objects.get", "storage.objects.list", "storage.objects.delete")
 _SECONDS = 30
@@ -86,7 +87,8 @@ def _findings(clients: Clients) -> Iterator[Finding]:
     asker = _Asker(vendor.AuthorizedSession(credentials), chosen.api_endpoint)
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _services(asker, chosen),
-        lambda: _roles(asker, chosen, member),
+        lambda: _editing(asker, chosen, member),
+        lambda: _acting(asker, chosen, member),
         lambda: _jobs(clients),
         lambda: _bucket(clients, member),
         lambda: _quotas(asker, chosen),
@@ -113,24 +115,52 @@ def _services(asker: _Asker, chosen: Settings) -> Iterator[Finding]:
             )
 
 
-def _roles(asker: _Asker, chosen: Settings, member: str) -> Iterator[Finding]:
-    wanted = [permission for each in ROLES.values() for permission in each]
+def _editing(asker: _Asker, chosen: Settings, member: str) -> Iterator[Finding]:
     path = f"/v1/projects/{chosen.project_id}:testIamPermissions"
-    status, found = asker.ask("cloudresourcemanager", path, {"permissions": wanted})
-    if status != 200:
-        yield True, f"roles: not for these credentials to see ({status})"
-        return
+    status, found = asker.ask("cloudresourcemanager", path, {"permissions": list(_JOBS)})
     held = set(found.get("permissions") or ())
-    for role, permissions in ROLES.items():
-        missing = [each for each in permissions if each not in held]
-        if not missing:
-            yield True, f"{role}: held"
-        else:
+    missing = [each for each in _JOBS if each not in held]
+    if status != 200:
+        yield True, f"{_EDITOR}: not for these credentials to see ({status})"
+    elif not missing:
+        yield True, f"{_EDITOR}: held"
+    else:
+        yield (
+            False,
+            f"{', '.join(missing)} missing; run: gcloud projects add-iam-policy-binding {chosen.project_id} "
+            f"--member={member} --role={_EDITOR}",
+        )
+
+
+def _acting(asker: _Asker, chosen: Settings, member: str) -> Iterator[Finding]:
+    """Whether jobs may run as the machines' account."""
+    email = chosen.service_account
+    if not email:
+        status, found = asker.ask("cloudresourcemanager", f"/v1/projects/{chosen.project_id}")
+        if status != 200 or not found.get("projectNumber"):
             yield (
-                False,
-                f"{', '.join(missing)} missing; run: gcloud projects add-iam-policy-binding {chosen.project_id} "
-                f"--member={member} --role={role}",
+                True,
+                f"{_USER}: which account machines run as is not for these credentials to see ({status})",
             )
+            return
+        email = f"{found['projectNumber']}-compute@developer.gserviceaccount.com"
+    path = f"/v1/projects/{chosen.project_id}/serviceAccounts/{email}:testIamPermissions"
+    status, found = asker.ask("iam", path, {"permissions": [_ACT_AS]})
+    if status == 404:
+        yield (
+            False,
+            f"there is no account {email} for machines to run as; set `service_account` to one there is",
+        )
+    elif status != 200:
+        yield True, f"{_USER} on {email}: not for these credentials to see ({status})"
+    elif _ACT_AS in (found.get("permissions") or ()):
+        yield True, f"{_USER} on {email}: held"
+    else:
+        yield (
+            False,
+            f"{_ACT_AS} missing; run: gcloud iam service-accounts add-iam-policy-binding {email} "
+            f"--project={chosen.project_id} --member={member} --role={_USER}",
+        )
 
 
 def _jobs(clients: Clients) -> Iterator[Finding]:

@@ -50,16 +50,29 @@ class SlotGone(SandboxStartError):
     """The machine gave itself back, or died, before the sandbox began; another slot will do."""
 
 
+class TooLate(SlotGone):
+    """There was no machine for as long as anybody waits; another slot would be later still."""
+
+
 class GCPSandbox:
     """A container on a machine of the Batch service's; see `base.Sandbox` and `base.ArchiveSandbox`."""
 
     def __init__(
-        self, store: Store, slots: Slots, settings: Settings, spec: SandboxSpec, listener: Listener
+        self,
+        store: Store,
+        slots: Slots,
+        settings: Settings,
+        spec: SandboxSpec,
+        listener: Listener,
+        asked: float,
     ) -> None:
         """Ask for it and wait until it is there; the `listener` is told of the waiting.
 
+        Args:
+            asked: when (`time.monotonic`) it was first asked for, on whatever slot: patience is counted from then.
+
         Raises:
-            SlotGone: not on this slot. SandboxStartError: no, and why.
+            SlotGone: not on this slot. TooLate: on no other either. SandboxStartError: no, and why.
         """
         self._slots = slots
         self._settings = settings
@@ -67,10 +80,10 @@ class GCPSandbox:
         self._ended = threading.Event()
         self._end: SandboxLost | None = None
         self._closed = False
-        self.slot: Slot = slots.take(spec.timeout)
+        self.slot: Slot = slots.take(spec.timeout, asked + settings.boot_patience)
         self._mailbox = Mailbox(store, self.slot.box)
         self._waiting = Waiting(listener, f"a machine for {spec.image}")
-        self._asked = time.monotonic()
+        self._asked = asked
         self._until = float("inf")
         network = spec.network or settings.network
         try:
@@ -109,7 +122,7 @@ class GCPSandbox:
         self._waiting.say(f"{found.name.lower()}, {waited:.0f} s", found.events)
         if waited > self._settings.boot_patience:
             why = trouble.last_words(found.events, found.name)
-            raise SlotGone(f"no machine within {self._settings.boot_patience} s: {why}")
+            raise TooLate(f"no machine within {self._settings.boot_patience} s: {why}")
 
     def _abandon(self, problem: BaseException) -> None:
         if self._closed:

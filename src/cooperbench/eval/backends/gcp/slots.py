@@ -37,6 +37,7 @@ class _Machine:
 
     job_id: str
     until: float
+    slots: int
     free: list[int]
     served: dict[int, int] = field(default_factory=dict)
     """Slot → leases given so far."""
@@ -80,14 +81,17 @@ class Slots:
         self._ending: dict[str, Any] = {}
         """Jobs that are being deleted, and what to wait for; their objects are still there."""
 
-    def take(self, seconds: float) -> Slot:
+    def take(self, seconds: float, until: float) -> Slot:
         """A slot that will be there for so long, on a machine that is there or is asked for now.
+
+        Args:
+            until: when (`time.monotonic`) nobody waits for a free one any more.
 
         Raises:
             SandboxStartError: every machine there may be is in use. BackendError: the service gives none.
         """
         while True:
-            slot, made = self._reserve(seconds)
+            slot, made = self._reserve(seconds, until)
             if made is not None:
                 self._submit(made, seconds)
                 return slot
@@ -97,16 +101,15 @@ class Slots:
                 if slot.machine in self._machines:
                     return slot
 
-    def _reserve(self, seconds: float) -> tuple[Slot, _Machine | None]:
+    def _reserve(self, seconds: float, until: float) -> tuple[Slot, _Machine | None]:
         """A slot, and its machine if that is still to be asked for."""
         made: _Machine | None = None
         with self._changed:
-            until = time.monotonic() + self._settings.boot_patience
             while (slot := self._free_slot(seconds)) is None:
                 if len(self._machines) < self._settings.machines:
                     made = self._planned(seconds)
                     self._machines.append(made)
-                elif not self._changed.wait(until - time.monotonic()):
+                elif not self._changed.wait(max(0.0, until - time.monotonic())):
                     raise SandboxStartError(
                         f"all {self._settings.machines} machines are in use; raise `machines` in [backends.gcp], "
                         "or run fewer trials at once"
@@ -124,22 +127,20 @@ class Slots:
 
     def _planned(self, seconds: float) -> _Machine:
         count = machine(self._settings.machine_type).slots(self._settings.slots) if self._settings.pool else 1
-        return _Machine(
-            f"cb-{secrets.token_hex(8)}", time.monotonic() + self._life(seconds), list(range(count))
-        )
+        until = time.monotonic() + self._life(seconds)
+        return _Machine(f"cb-{secrets.token_hex(8)}", until, count, list(range(count)))
 
     def _life(self, seconds: float) -> float:
         return max(_SHIFT, seconds + 2 * _MARGIN) if self._settings.pool else seconds + _MARGIN
 
     def _submit(self, made: _Machine, seconds: float) -> None:
-        count = len(made.free) + len(made.served)
         life = self._life(seconds)
         patience = self._settings.boot_patience
         order = Order(
             made.job_id,
             "slots",
-            count,
-            count,
+            made.slots,
+            made.slots,
             life,
             self._settings.spot,
             owner.labels("sandboxes", life + patience),
