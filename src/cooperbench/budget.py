@@ -43,8 +43,20 @@ class Budget:
         """Whether no new trial may start."""
         return self.run_limit is not None and self.spent >= self.run_limit
 
+    @property
+    def left(self) -> float:
+        """US dollars that may still be spent; infinite without a limit."""
+        return math.inf if self.run_limit is None else max(0.0, self.run_limit - self.spent)
+
+    def told(self, undone: str) -> str:
+        """For people, once it is exhausted; `undone`: what was left out for it."""
+        return (
+            f"${self.spent:.2f} of the ${self.run_limit:g} of --max-cost are spent: {undone}; the same command with a "
+            "higher --max-cost goes on with them"
+        )
+
     def spend(self, dollars: float) -> None:
-        """Count a cost of the run."""
+        """Count a cost of the run; a negative one corrects what was counted too high."""
         with self._lock:
             self._spent += dollars
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, for work that wants to end in good order: the first one is a request, the second one what it always was."""
+"""Ctrl-C, for work that wants to end in good order: the first ones are requests, the next is what it always was."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def first_ctrl_c(request: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C calls `request`, the second one raises. Elsewhere than in the main thread this does nothing."""
+def first_ctrl_c(request: Callable[[], None], times: int = 1) -> Iterator[None]:
+    """The first Ctrl-C, or so many `times`, calls `request`; the next one raises.
+
+    Elsewhere than in the main thread this does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.getsignal(signal.SIGINT)
+    left = times
 
     def handler(number: int, frame: Any) -> None:
+        nonlocal left
         del number, frame
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        left -= 1
+        if left == 0:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         request()
 
     signal.signal(signal.SIGINT, handler)

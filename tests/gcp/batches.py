@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
+from cooperbench.budget import Budget
 from cooperbench.eval.backends.batch import Outcome, Wishes, Work
 from cooperbench.eval.backends.gcp import GCPBatchBackend
 from cooperbench.eval.job import Job
@@ -43,7 +44,9 @@ def wishes(
     stop: Event | None = None,
     cancel: bool = False,
 ) -> Wishes:
-    return Wishes(concurrency, max_cost, {"run": "tested"}, tell, (stop or Event()).is_set, lambda: cancel)
+    return Wishes(
+        concurrency, Budget(max_cost), {"run": "tested"}, tell, (stop or Event()).is_set, lambda: cancel
+    )
 
 
 WAITS = "mkdir $2; until [ -e /go ]; do sleep 0.05; done; echo $1 >$2/number"

@@ -11,6 +11,7 @@ import pytest
 from cooperbench.errors import BackendError, SandboxStartError, UsageError
 from cooperbench.eval.backends.batch import Outcome
 from cooperbench.eval.backends.gcp import GCPBatchBackend
+from cooperbench.eval.backends.gcp.batch import cost
 from cooperbench.eval.job import JobOutput
 from tests.gcp import clouds
 from tests.gcp.batches import WAITS, Notebook, done, released, wishes, work
@@ -185,6 +186,24 @@ def test_what_would_cost_too_much_is_not_begun(cloud: Cloud, backend: GCPBatchBa
         done(backend, [work(n) for n in range(100)], wishes(2, max_cost=0.01))
     assert cloud.traffic.count("batch.CreateJob") == 0
     assert cloud.store.names(BUCKET) == []
+
+
+def test_what_turns_out_to_cost_too_much_is_ended(
+    cloud: Cloud, backend: GCPBatchBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the service's own account of its tasks, asked for a few times; what was paid for is kept."""
+    for name in ("TYPICAL", "_BOOT", "_PULL", "_BETWEEN"):
+        monkeypatch.setattr(cost, name, 0.0)
+    asked, ledger = wishes(2, max_cost=0.0002), Notebook()
+    found = done(backend, [work(0), work(1, FOR_EVER)], asked, ledger)
+    assert _number(found.pop("work-00000")) == b"0\n"
+    [problem] = found.values()
+    assert isinstance(problem, BackendError)
+    assert "--max-cost of $0.0002 is spent" in str(problem)
+    (account,) = ledger.accounts
+    assert asked.budget.spent == pytest.approx(account["dollars_estimated"], abs=1e-4)
+    assert asked.budget.spent >= 0.0002
+    assert cloud.traffic.count("batch.ListTasks") <= 12
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
+from cooperbench import evaluate
 from cooperbench.dataset import Pair, demo_dataset, load_dataset
+from cooperbench.errors import UsageError
 from cooperbench.eval.sources import ready_image
 from cooperbench.runs import RunDirectory
 from tests.gcp import clouds
@@ -80,11 +86,16 @@ def verdicts(run: RunDirectory) -> dict[tuple[int, ...], bool | None]:
     return {trial.pair.features: (trial.read_verdict() or {}).get("passed") for trial in run.trials()}
 
 
+def accounts(run: RunDirectory) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((run.path / "batches.json").read_text())
+    return found
+
+
 def check_whole(run: RunDirectory, cloud: Cloud) -> None:
     """All is judged, each trial once, in one batch; nothing is left."""
     assert verdicts(run) == PAIRS
     assert run.read_batch() is None
-    (account,) = json.loads((run.path / "batches.json").read_text())
+    (account,) = accounts(run)
     assert account["judgements"] == len(PAIRS)
     assert cloud.batch.records() == []
     assert cloud.store.names(BUCKET) == []
@@ -121,6 +132,66 @@ def test_at_every_step(run: RunDirectory, cloud: Cloud) -> None:
         kill_at(happens, run, cloud)
     judge(run, cloud)
     check_whole(run, cloud)
+
+
+@pytest.fixture
+def unclaimed(cloud: Cloud) -> Iterator[Event]:
+    """No machine gets to judge anything until this is set."""
+    gate = Event()
+    cloud.fault(
+        "storage.objects.create", subject="*/claims/*", account=cloud.accounts.vm, times=99, gate=gate
+    )
+    yield gate
+    gate.set()
+
+
+def press(process: subprocess.Popen[bytes], answer: bytes) -> None:
+    """Ctrl-C, once more; until it is told what that does."""
+    assert process.stderr is not None
+    process.send_signal(signal.SIGINT)
+    while answer not in (line := process.stderr.readline()):
+        assert line, process.wait()
+
+
+def test_ctrl_c_leaves_it_going(run: RunDirectory, cloud: Cloud, unclaimed: Event) -> None:
+    with begin(run, cloud) as process:
+        until(lambda: any(name.endswith("/manifest") for name in cloud.store.names(BUCKET)))
+        press(process, b"Ctrl-C within 10 s cancels it")
+        process.communicate()
+    assert process.returncode == 130
+    assert [record.ended.is_set() for record in cloud.batch.records()] == [False]
+    unclaimed.set()
+    judge(run, cloud)
+    check_whole(run, cloud)
+
+
+def test_ctrl_c_again_cancels_it(run: RunDirectory, cloud: Cloud, unclaimed: Event) -> None:
+    with begin(run, cloud) as process:
+        until(lambda: cloud.traffic.count("storage.objects.create", account=cloud.accounts.vm) > 0)
+        press(process, b"Ctrl-C within 10 s cancels it")
+        press(process, b"cancelling the batch")
+        process.communicate()
+    assert process.returncode == 130
+    assert not unclaimed.is_set()
+    assert cloud.batch.records() == []
+    assert cloud.store.names(BUCKET) == []
+    assert run.read_batch() is None
+    assert [account["judgements"] for account in accounts(run)] == [len(PAIRS)], "it is accounted for"
+    asked = [call.operation for call in cloud.traffic.calls if call.account == cloud.accounts.harness]
+    late = asked[asked.index("batch.DeleteJob") :]
+    assert late.count("storage.objects.list") == 2, (
+        "its machines end before anything is collected and removed"
+    )
+    assert "batch.ListTasks" not in late
+
+
+def test_what_earlier_batches_have_cost_is_spent(run: RunDirectory, cloud: Cloud) -> None:
+    run.clear_batch({"judgements": 9, "dollars_estimated": 5.0})
+    where: dict[str, Any] = {"dataset_dir": demo_dataset(), "logs_dir": run.path.parent, "backend": "gcp"}
+    with pytest.raises(UsageError, match=r"more than the \$0\.00 left of --max-cost"):
+        evaluate(run.name, max_cost=5.0, **where)
+    assert cloud.traffic.count("batch.CreateJob") == 0
+    assert cloud.store.names(BUCKET) == []
 
 
 def test_what_a_killed_harness_left_is_swept(cloud: Cloud) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from cooperbench import run
+from cooperbench import evaluate, run
 from cooperbench.dataset import demo_dataset
+from cooperbench.errors import UsageError
 from cooperbench.eval.backends import _registered as registered
 from cooperbench.eval.backends import register_backend
 from cooperbench.eval.backends.base import Price
@@ -92,3 +93,47 @@ def test_the_ceiling_counts_them(tmp_path: Path) -> None:
     assert any("of the $0.1 of --max-cost are spent" in note for note in notes)
     again, _, _ = ran(tmp_path, "dear", max_cost=0.1, concurrency=1, auto_eval=False)
     assert again["completed"] == 1, "what earlier calls have spent is spent"
+
+
+def judged(logs: Path, backend: str, **wishes: Any) -> tuple[int, list[str]]:
+    """How many trials of that run have a verdict then, and what was told."""
+    notes: list[str] = []
+    totals = evaluate(
+        "costs",
+        backend=backend,
+        concurrency=1,
+        dataset_dir=demo_dataset(),
+        logs_dir=logs,
+        progress=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
+        **wishes,
+    )
+    return totals["passed"] + totals["failed"], notes
+
+
+def test_judging_has_a_ceiling_too(tmp_path: Path) -> None:
+    """At a dollar a second one judgement is more than there is; those to come wait for more money, and then go on."""
+    summary, _, _ = ran(tmp_path, "modal", auto_eval=False)
+    trials = summary["completed"]
+    assert trials > 2
+    count, notes = judged(tmp_path, "dear", max_cost=0.1)
+    assert count == 1
+    each = "at 90 s each and $3600.000 an hour, by a dear vendor's prices (an estimate)"
+    assert notes[0] == f"judging {trials} trials costs about ${90 * trials:.2f}, {each}"
+    assert f"of the $0.1 of --max-cost are spent: {trials - 1} trials were not judged" in notes[-1]
+    count, notes = judged(tmp_path, "dear", max_cost=0.1)
+    assert count == 1, "what earlier calls have spent is spent"
+    assert f"{trials - 1} trials were not judged" in notes[-1], "the one that is judged is not among them"
+    again, notes, _ = ran(tmp_path, "modal", features=[3, 4], max_cost=0.1, auto_eval=False, force=True)
+    assert any("1 trials were not started" in note for note in notes), "judging is a cost of the run's"
+    assert again["completed"] == trials
+    count, notes = judged(tmp_path, "dear", max_cost=10_000)
+    assert count == trials
+    assert notes[0].startswith(f"judging {trials - 1} trials")
+    count, notes = judged(tmp_path, "dear", max_cost=0.1)
+    assert (count, notes) == (trials, []), "verdicts that hold cost nothing"
+
+
+def test_no_ceiling_where_nothing_says_what_it_costs(tmp_path: Path) -> None:
+    ran(tmp_path, "modal", auto_eval=False, features=[3, 4])
+    with pytest.raises(UsageError, match="nothing says what judging on backend local costs"):
+        judged(tmp_path, "local", max_cost=1)

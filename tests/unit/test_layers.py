@@ -58,6 +58,9 @@ LAYERS: list[dict[str, list[str]]] = [
     {
         "evaluator": [
             "eval.sources",
+            "eval.expense",
+            "eval.endable",
+            "eval.onebyone",
             "eval.supply",
             "eval.judging",
             "eval.batching",

@@ -27,7 +27,7 @@ def eval_flags(parser: argparse.ArgumentParser) -> None:
         "--max-cost",
         type=flags.dollars,
         metavar="USD",
-        help="what the machines of a batch may cost, by estimate (gcp)",
+        help="once judging this run has cost so much, by estimate, no new judgement starts (modal, gcp)",
     )
     flags.judging(parser)
     flags.output(parser, progress=True)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cooperbench.budget import Budget
 from cooperbench.dataset.model import Dataset, Task
 from cooperbench.errors import BackendError, CooperBenchError, JudgeError, SandboxStartError
 from cooperbench.eval.backends.batch import BatchBackend, Outcome, Wishes, Work
@@ -33,6 +34,8 @@ JUDGEMENTS_IN_A_BATCH = 100
 
 _TO_CANCEL = 10.0
 """Seconds to press Ctrl-C again."""
+_SLICE = 0.1
+"""Seconds in which it is noticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class Batch:
     dataset: Dataset
     judging: Judging
     concurrency: int
-    max_cost: float | None
+    budget: Budget
     force: bool
     tell: Progress
 
@@ -95,22 +98,24 @@ class Batch:
         if not entries and ledger.read() is None:
             return
         works = [Work(key, entry.task.image, entry.job) for key, entry in entries.items()]
-        presses: list[bool] = []  # appended to by a signal handler, which must not take a lock
+        presses: list[bool] = []  # of Ctrl-C; appended to by a signal handler, which must not take a lock
         wishes = Wishes(
             self.concurrency,
-            self.max_cost,
+            self.budget,
             {"run": self.run.name},
             self._note,
             lambda: bool(presses),
-            self._cancelled,
+            lambda: self._cancelled(presses),
         )
-        with first_ctrl_c(lambda: presses.append(True)):
+        with first_ctrl_c(lambda: presses.append(True), times=2):
             try:
                 for key, outcome in backend.run_jobs(works, ledger, wishes):
                     self.tell(_judged(backend, entries[key], outcome))
-            except KeyboardInterrupt:  # a second press before the first one was seen
+            except KeyboardInterrupt:  # a third press: at once
                 if ledger.read() is not None:
-                    self._note("the batch was not cancelled and goes on; the same command takes it up again")
+                    self._note(
+                        "left at once; the same command goes on with the batch, or with clearing it up"
+                    )
                 raise
         if presses:
             raise KeyboardInterrupt
@@ -156,17 +161,21 @@ class Batch:
     def _note(self, text: str) -> None:
         self.tell(Note(text))
 
-    def _cancelled(self) -> bool:
+    def _cancelled(self, presses: Sequence[bool]) -> bool:
+        """Asked after the first Ctrl-C; the second one is the answer, also where it came before the question."""
         self._note(
             "the batch goes on without this harness, and the same command takes it up; "
             f"Ctrl-C within {_TO_CANCEL:g} s cancels it"
         )
-        try:
-            time.sleep(_TO_CANCEL)
-        except KeyboardInterrupt:
-            self._note("cancelling the batch")
-            return True
-        return False
+        until = time.monotonic() + _TO_CANCEL
+        while len(presses) < 2 and time.monotonic() < until:
+            time.sleep(_SLICE)
+        if len(presses) < 2:
+            return False
+        self._note(
+            "cancelling the batch: its machines end, what was judged is kept (again Ctrl-C: leave at once)"
+        )
+        return True
 
 
 def _judged(backend: BatchBackend, entry: _Entry, outcome: Outcome) -> Judged:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cooperbench import settings
 from cooperbench.budget import Budget
 from cooperbench.dataset import load_dataset, load_subset
-from cooperbench.dataset.model import Dataset, Task
+from cooperbench.dataset.model import Dataset
 from cooperbench.errors import UsageError
 from cooperbench.eval.backends.base import offers
 from cooperbench.eval.backends.batch import BatchBackend
 from cooperbench.eval.batching import JUDGEMENTS_IN_A_BATCH, Batch
-from cooperbench.eval.judging import Judging, judged_event, unjudged_event
+from cooperbench.eval.expense import Till
+from cooperbench.eval.judging import Judging
+from cooperbench.eval.onebyone import OneByOne
 from cooperbench.eval.plan import Rules
 from cooperbench.eval.sources import (
     MOST_JUDGEMENTS,
@@ -26,8 +27,7 @@ from cooperbench.eval.sources import (
     opened_backend,
 )
 from cooperbench.eval.supply import Supply
-from cooperbench.events import Judged, Note, Progress, RunFinished, RunStarted
-from cooperbench.pool import pooled
+from cooperbench.events import Note, Progress, RunFinished, RunStarted
 from cooperbench.runs import (
     DEFAULT_LOGS,
     RunDirectory,
@@ -74,8 +74,8 @@ def evaluate(
         independent: also each agent's patch by itself. Like the three before, None is as the run was made.
         disk_budget: bytes of images to keep, on a backend that keeps any; None as its settings say.
         frozen: judge with the images the run was made with only: one that has another digest now is an error.
-        max_cost: US dollars that the machines of a batch may cost, by estimate; only a backend that judges in batches
-            has such a bound.
+        max_cost: US dollars that judging this run may cost, by estimate, earlier invocations included: then no new
+            judgement starts, and a batch is ended; only where a backend says what it costs.
 
     Returns:
         The totals written to ``eval_summary.json``.
@@ -83,7 +83,7 @@ def evaluate(
     Raises:
         UsageError: no such run, dataset, selection or backend. RunConflict: another process is at work on the run.
     """
-    Budget(max_cost, None)  # refuses what is no amount
+    Budget(max_cost)  # refuses what is no amount
     tell = one_at_a_time(progress)
     run = RunDirectory(logs_dir or settings.load().text("logs_dir") or DEFAULT_LOGS, run_name)
     if not run.path.is_dir():
@@ -96,6 +96,7 @@ def evaluate(
         with opened_backend(backend, _text(config.get("backend"))) as chosen:
             keep_images_within(chosen, disk_budget)
             hear(chosen.backend, tell)
+            budget = Budget(max_cost, None, run.judging_cost())
             most = JUDGEMENTS_IN_A_BATCH if offers(chosen.backend, BatchBackend) else MOST_JUDGEMENTS
             workers = judgements_at_once(concurrency, chosen.backend, most)
             tell(
@@ -108,15 +109,16 @@ def evaluate(
                         raise UsageError(
                             f"backend {chosen.name} judges in batches, for which there is no --frozen"
                         )
-                    batch = Batch(run, dataset, judging, workers, max_cost, force, tell)
+                    batch = Batch(run, dataset, judging, workers, budget, force, tell)
                     batch.judge(chosen.backend, trials)
                 else:
-                    _refuse_what_is_for_batches(run, chosen.name, max_cost, tell)
+                    till = Till(run, chosen.backend, budget)
+                    _refuse_unpriced(till, chosen.name)
+                    _tell_of_a_batch(run, tell)
                     recorded = recorded_images(config)
                     supply = Supply(chosen.backend, tasks, tell, recorded=recorded, frozen=frozen)
-                    judge_all(
-                        supply, zip(tasks, trials, strict=True), judging, workers, force=force, tell=tell
-                    )
+                    work = list(zip(tasks, trials, strict=True))
+                    OneByOne(chosen.backend, supply, judging, till, force, tell).judge(work, workers)
             finally:
                 totals = eval_summary(run)
                 run.write_eval_summary(totals)
@@ -125,11 +127,14 @@ def evaluate(
     return totals
 
 
-def _refuse_what_is_for_batches(run: RunDirectory, name: str, max_cost: float | None, tell: Progress) -> None:
-    if max_cost is not None:
+def _refuse_unpriced(till: Till, name: str) -> None:
+    if till.budget.run_limit is not None and till.price is None:
         raise UsageError(
-            f"backend {name} judges one by one and cannot bound what that costs: leave out max_cost"
+            f"nothing says what judging on backend {name} costs: leave out --max-cost (max_cost)"
         )
+
+
+def _tell_of_a_batch(run: RunDirectory, tell: Progress) -> None:
     if (batch := run.read_batch()) is not None:
         where = batch.get("backend")
         tell(
@@ -171,32 +176,6 @@ def _as_before(
         ),
         independent=independent if independent is not None else config.get("independent") is True,
     )
-
-
-def judge_all(
-    supply: Supply,
-    work: Iterable[tuple[Task, TrialDirectory]],
-    judging: Judging,
-    concurrency: int,
-    *,
-    force: bool,
-    tell: Progress,
-) -> None:
-    """Judge trials in the order of their images; each is stored, or its trouble noted, as it comes."""
-    supply.ready_all()
-
-    def judge(each: tuple[Task, TrialDirectory]) -> Judged:
-        task, trial = each
-        begun = time.monotonic()
-        try:
-            verdict, reused = supply.judge(task, trial, judging, force=force)
-        finally:
-            supply.finished(task)
-        return judged_event(trial, verdict, time.monotonic() - begun, reused=reused)
-
-    ordered = sorted(work, key=lambda each: (each[0].image, each[1].pair, each[1].setting))
-    for (_, trial), result in pooled(ordered, judge, concurrency):
-        tell(unjudged_event(trial, result) if isinstance(result, Exception) else result)
 
 
 def _selected(

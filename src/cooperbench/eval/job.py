@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 from cooperbench.eval.backends.base import Network
 
+TYPICAL = 90.0
+"""Seconds a judgement is taken to last where its cost is estimated: real ones last from ten seconds to some minutes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

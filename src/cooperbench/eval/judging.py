@@ -117,7 +117,7 @@ def _stored(trial: TrialDirectory, judgement: Judgement) -> dict[str, Any]:
 
 
 def current_verdict(
-    task: Task, trial: TrialDirectory, judging: Judging, image_digest: str
+    task: Task, trial: TrialDirectory, judging: Judging, image_digest: str | None
 ) -> dict[str, Any] | None:
     """The stored verdict of a trial on disk if it holds for this image, else None."""
     stored = trial.read_verdict()

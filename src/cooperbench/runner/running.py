@@ -16,6 +16,7 @@ from cooperbench.collaboration.outside import RedisServer, connected
 from cooperbench.dataset import load_dataset, select
 from cooperbench.dataset.model import Dataset, Pair, Task
 from cooperbench.eval.evaluator import recorded_images
+from cooperbench.eval.expense import Till
 from cooperbench.eval.judging import Judging
 from cooperbench.eval.plan import Rules
 from cooperbench.eval.sources import (
@@ -292,9 +293,10 @@ class _Invocation:
     def _budget(self) -> Budget:
         """The run's money; what its earlier invocations cost is spent."""
         limit = self._spec.max_cost
-        rows = standings(self._directory) if limit is not None else ()
-        spent = sum((row.cost or 0.0) + (row.sandbox_cost or 0.0) for row in rows)
-        return Budget(limit, self._spec.max_trial_cost, spent)
+        if limit is None:
+            return Budget(None, self._spec.max_trial_cost)
+        agents = sum((row.cost or 0.0) + (row.sandbox_cost or 0.0) for row in standings(self._directory))
+        return Budget(limit, self._spec.max_trial_cost, agents + self._directory.judging_cost())
 
     def _bench(self, working: bool) -> Bench:
         """What trials share; `working`: there is one to run."""
@@ -302,13 +304,15 @@ class _Invocation:
         images = AgentImages(self._chosen.backend, self._tools.specimen, config, self._tell)
         if working:
             images.fetch()
+        budget = self._budget()
         return Bench(
             spec=self._spec,
             backend=self._chosen.backend,
             backend_name=self._chosen.name,
             new_agent=self._tools.new_agent,
             crew=Crew(),
-            budget=self._budget(),
+            budget=budget,
+            till=Till(self._directory, self._chosen.backend, budget),
             server=self._tools.server,
             models=self._tools.models,
             agent_images=images,

@@ -6,7 +6,6 @@ trials cost no more memory than those under way.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,14 +15,12 @@ from queue import SimpleQueue
 from typing import Any
 
 from cooperbench.dataset.model import Task
-from cooperbench.errors import BackendError, SandboxStartError
-from cooperbench.eval.backends import shell
-from cooperbench.eval.backends.base import DEFAULT_WORKDIR, EvalBackend, Sandbox, SandboxSpec
+from cooperbench.errors import SandboxStartError
+from cooperbench.eval.endable import EndableBackend
 from cooperbench.eval.judging import judged_event, unjudged_event
 from cooperbench.eval.supply import Supply
 from cooperbench.events import Judged, Note, TrialFinished
 from cooperbench.interrupts import first_ctrl_c
-from cooperbench.runner.expense import expense, price_of
 from cooperbench.runner.trial import Bench, Trial
 from cooperbench.runs import TrialDirectory
 
@@ -75,12 +72,7 @@ class Schedule:
         if directory is None or not budget.exhausted:
             return directory
         left = 1 + sum(1 for _ in self._todo)  # none is left to ask for after this
-        self._bench.tell(
-            Note(
-                f"${budget.spent:.2f} of the ${budget.run_limit:g} of --max-cost are spent: {left} trials were not "
-                "started; the same command with a higher --max-cost goes on with them"
-            )
-        )
+        self._bench.tell(Note(budget.told(f"{left} trials were not started")))
         return None
 
     def _start_trial(self, directory: TrialDirectory) -> None:
@@ -111,8 +103,7 @@ class Schedule:
                 self._task(directory), directory, self._bench.spec.judging, backend=backend
             )
         finally:
-            price = price_of(self._bench.backend)
-            self._bench.budget.spend(expense(price, backend.seconds).counted)
+            self._bench.till.pay(backend.seconds)
         return judged_event(directory, verdict, time.monotonic() - begun, reused=reused)
 
     def _task(self, directory: TrialDirectory) -> Task:
@@ -156,46 +147,3 @@ class Schedule:
         for future in ended:
             if future.exception() is None:  # it was faster than we
                 self._settle(future)
-
-
-class EndableBackend:
-    """A backend for one judgement whose sandbox can be ended from outside, at any moment."""
-
-    def __init__(self, backend: EvalBackend, name: str) -> None:
-        self.name = name
-        self._backend = backend
-        self._sandbox: Sandbox | None = None
-        self._begun: float | None = None
-        self.ended = False
-        """Whether `end` was called: what is lost then was not lost by accident."""
-        self._lock = threading.Lock()
-
-    def create(self, spec: SandboxSpec) -> Sandbox:
-        """As the backend itself, until `end`."""
-        if self.ended:
-            raise BackendError("the run is being stopped")
-        self._begun = self._begun or time.monotonic()
-        sandbox = shell.create(self._backend, spec)
-        with self._lock:
-            self._sandbox = sandbox
-            ended = self.ended
-        if ended:
-            shell.terminate(sandbox)
-        return sandbox
-
-    def create_sandbox(self, image: str, timeout: int = 600, workdir: str = DEFAULT_WORKDIR) -> Sandbox:
-        """As `create`."""
-        return self.create(SandboxSpec(image, timeout, workdir))
-
-    @property
-    def seconds(self) -> float:
-        """For how long there has been a sandbox."""
-        return 0.0 if self._begun is None else time.monotonic() - self._begun
-
-    def end(self) -> None:
-        """End the sandbox there is, and make no other."""
-        with self._lock:
-            self.ended = True
-            sandbox = self._sandbox
-        if sandbox is not None:
-            shell.terminate(sandbox)

@@ -13,9 +13,9 @@ from cooperbench.collaboration import Bus, BusMailbox, NoMailbox, Relay, client_
 from cooperbench.errors import AgentError, SandboxLost
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import EvalBackend, Price, Sandbox, SandboxSpec
+from cooperbench.eval.expense import Expense, expense, price_of
 from cooperbench.gateway import Line
 from cooperbench.runner import repository
-from cooperbench.runner.expense import Expense, expense, price_of
 from cooperbench.runner.models import metered
 from cooperbench.runner.repository import Baseline, Taken
 

@@ -21,6 +21,7 @@ from cooperbench.collaboration.outside import Outpost, RedisServer
 from cooperbench.dataset.model import Task
 from cooperbench.errors import BackendError
 from cooperbench.eval.backends.base import EvalBackend, SandboxSpec
+from cooperbench.eval.expense import Till
 from cooperbench.events import AgentFinished, Progress, TrialFinished, TrialStarted
 from cooperbench.pool import describe
 from cooperbench.runner.agent_images import AgentImages
@@ -46,6 +47,8 @@ class Bench:
     new_agent: Callable[[], Agent]
     crew: Crew
     budget: Budget
+    till: Till
+    """Where judgements are paid for."""
     server: RedisServer | None
     """Where agents outside the harness's process reach their bus."""
     models: Models

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,9 @@ SETTINGS = ("coop", "solo", "team")
 
 _BATCH = "batch.json"
 _BATCHES = "batches.json"
+_JUDGING = "judging.json"
+
+_DOLLARS = "dollars_estimated"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=,-]{0,199}")
 _TASK = re.compile(r"\d{1,18}", re.ASCII)
@@ -90,6 +94,23 @@ class RunDirectory:
             )
         (self.path / _BATCH).unlink(missing_ok=True)
 
+    def add_judging_cost(self, dollars: float) -> None:
+        """Count what a judgement by itself has cost, in US dollars by estimate; for one caller at a time."""
+        before = _figures(atomic.read_json(self.path / _JUDGING))
+        atomic.write_json(
+            self.path / _JUDGING,
+            {
+                "judgements": int(before.get("judgements", 0)) + 1,
+                _DOLLARS: round(before.get(_DOLLARS, 0.0) + dollars, 6),
+            },
+        )
+
+    def judging_cost(self) -> float:
+        """US dollars, by estimate, that judging has cost so far: in batches and one by one, as far as it is known."""
+        batches = atomic.read_json(self.path / _BATCHES)
+        accounts = [atomic.read_json(self.path / _JUDGING), *(batches if isinstance(batches, list) else [])]
+        return sum(_figures(account).get(_DOLLARS, 0.0) for account in accounts)
+
     def trial(self, setting: str, pair: Pair) -> TrialDirectory:
         """One trial's place, whether or not it has run."""
         if setting not in SETTINGS:
@@ -106,6 +127,12 @@ class RunDirectory:
                 yield TrialDirectory(path, setting, pair, self.name)
         for pair, path in _pairs(self.path, legacy=True):
             yield TrialDirectory(path, _deduced_setting(path), pair, self.name)
+
+
+def _figures(account: Any) -> dict[str, float]:
+    """The amounts in a file of ours, whatever became of it."""
+    found = account.items() if isinstance(account, dict) else ()
+    return {k: float(v) for k, v in found if type(v) in (int, float) and math.isfinite(v) and v >= 0}
 
 
 def component(name: str, what: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cooperbench.budget import Budget
 from cooperbench.errors import BackendError, SandboxLost, SandboxStartError, UsageError
 from cooperbench.eval.backends.archive import pack, unpack
 from cooperbench.eval.backends.batch import Work
@@ -39,7 +40,7 @@ def test_works_of_one_image_are_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("items", "slots", "size"), [(1, 1, 1), (8, 4, 1), (600, 200, 1), (2000, 8, 84), (10_000, 8, 256)]
+    ("items", "slots", "size"), [(1, 1, 1), (8, 4, 1), (600, 200, 1), (2000, 8, 84), (10_000, 8, 417)]
 )
 def test_a_slot_claims_some_at_a_time(items: int, slots: int, size: int) -> None:
     assert chunk_size(items, slots) == size
@@ -213,14 +214,16 @@ def test_an_estimate_says_that_it_is_one() -> None:
 
 def test_too_dear_is_refused_before_anything_is_submitted() -> None:
     guess = cost.estimate(SETTINGS, [work(1)], 1, 1, True)
-    cost.hold(guess, None, "n1-standard-4")
-    cost.hold(guess, 5, "n1-standard-4")
+    cost.hold(guess, Budget(), "n1-standard-4")
+    cost.hold(guess, Budget(5), "n1-standard-4")
     with pytest.raises(UsageError, match=r"more than the \$0\.001 of --max-cost"):
-        cost.hold(guess, 0.001, "n1-standard-4")
+        cost.hold(guess, Budget(0.001), "n1-standard-4")
+    with pytest.raises(UsageError, match=r"more than the \$0\.00 left of --max-cost"):
+        cost.hold(guess, Budget(5, spent=4.999), "n1-standard-4")
 
 
 def test_a_bound_nobody_can_keep_is_refused() -> None:
     unpriced = config.settings({"machine_type": "a3-highgpu-8g"}, {})
     guess = cost.estimate(unpriced, [work(1)], 1, 1, True)
     with pytest.raises(UsageError, match="no price is known"):
-        cost.hold(guess, 5, "a3-highgpu-8g")
+        cost.hold(guess, Budget(5), "a3-highgpu-8g")

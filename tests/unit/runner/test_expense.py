@@ -8,8 +8,9 @@ import pytest
 
 from cooperbench.dataset.model import Pair
 from cooperbench.eval.backends.base import Price
+from cooperbench.eval.expense import Expense, expense, price_of
 from cooperbench.eval.judging import Judging
-from cooperbench.runner.expense import Expense, expense, forecast, price_of
+from cooperbench.runner.expense import forecast
 from cooperbench.runner.spec import RunSpec
 
 PRICE = Price(3.6, "somebody's prices")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from cooperbench.budget import Budget
 from cooperbench.errors import BackendError
 from cooperbench.eval.backends.base import EvalBackend
 from cooperbench.eval.job import Job, JobOutput
@@ -47,8 +48,8 @@ class Wishes:
 
     concurrency: int
     """Jobs at once."""
-    max_cost: float | None
-    """US dollars for machines; None: no bound."""
+    budget: Budget
+    """What machines may cost, and what has been spent before; what they cost is counted there."""
     labels: Mapping[str, str]
     """For the vendor's console and for `cooperbench clean`."""
     tell: Callable[[str], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,8 +56,6 @@ class State:
     name: str
     """`QUEUED`, `RUNNING`, … in the service's words; `GONE`: there is none."""
     events: tuple[Any, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
-    """Tasks by state, of a job."""
 
     @property
     def over(self) -> bool:
@@ -119,9 +117,7 @@ class Jobs:
                 return State("GONE")
             raise
         status = found.status
-        group = status.task_groups.get("group0")
-        counts = {str(state): int(count) for state, count in group.counts.items()} if group else {}
-        return State(status.state.name, tuple(status.status_events), counts)
+        return State(status.state.name, tuple(status.status_events))
 
     def look_at_task(self, job_id: str, index: int) -> State:
         """What became of one task; `over` once it does nothing more."""

@@ -5,6 +5,7 @@
 batch() {
     attempt=${BATCH_TASK_RETRY_ATTEMPT:-0}
     gather=$COOPERBENCH_FLUSH
+    early=1
     fetch manifest "$home/manifest" || return 1
     read -r chunks slots <"$home/manifest"
     index=$BATCH_TASK_INDEX
@@ -78,6 +79,8 @@ work() { # CHUNK TRY
     read -r object offset script length first last _ <"$home/line"
     name=$(padded "$1")
     from=$first
+    # However long its items take, a chunk becomes so many objects: each is a call to read.
+    share=$(((last - first) / COOPERBENCH_PARTS + 1))
     if [ "$2" -gt 0 ] && list "results/$name." "$home/parts"; then
         reached=$(sed "s|^results/$name\.[0-9]*\.||; s|\.end\$||" "$home/parts" | sort -n | tail -n 1)
         [ -z "$reached" ] || from=$(($(plain "$reached") + 1))
@@ -104,8 +107,15 @@ flush() { # LAST-ITEM [.end]
     gzip -1 -n <"$home/part" >"$home/part.gz"
     create "results/$name.$(padded "$part").$(padded "$1")${2:-}" "$home/part.gz" || [ "$status" = 412 ] ||
         [ "$status" = 200 ] || : >"$home/broken"
+    early=0
     [ "$gather" -ge $((COOPERBENCH_FLUSH * 8)) ] || gather=$((gather * 2))
     begin_part $(($1 + 1))
+}
+
+is_worth_an_object() { # LAST-ITEM: whether what was gathered up to it is written now
+    [ $(($(wc -c <"$home/part"))) -lt 8388608 ] || return 0
+    [ $(($(date +%s) - part_begun)) -ge "$gather" ] || return 1
+    [ $(($1 - part + 1)) -ge "$share" ] || [ "$early" = 1 ] # the very first soon, to show that something comes
 }
 
 # What chunk.sh consists of.
@@ -121,9 +131,8 @@ item() { # NUMBER IMAGE NETWORK SECONDS RESULTS MARKER OFFSET LENGTH ARGUMENT...
         cat "$w/o.out" "$w/o.err"
         [ "$facts" -lt 0 ] || cat "$w/facts"
     } >>"$home/part"
-    if [ "$1" -lt "$last" ]; then
-        [ $(($(date +%s) - part_begun)) -lt "$gather" ] && [ $(($(wc -c <"$home/part"))) -lt 8388608 ] ||
-            flush "$1"
+    if [ "$1" -lt "$last" ] && is_worth_an_object "$1"; then
+        flush "$1"
     fi
 }
 

@@ -21,7 +21,7 @@ from cooperbench.eval.job import Job
 
 _CHUNKS = 3
 """For each slot: fewer, and the last ones to end keep the others waiting; more, and claims cost time."""
-_LARGEST = 256
+_LARGEST = 512
 _GRACE = 600
 """Seconds after the limits of all its items when a chunk is taken for abandoned."""
 

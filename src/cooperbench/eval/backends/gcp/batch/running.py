@@ -15,6 +15,7 @@ from cooperbench.errors import BackendError, UsageError
 from cooperbench.eval.backends.batch import Ledger, Outcome, Wishes, Work
 from cooperbench.eval.backends.gcp import owner, trouble
 from cooperbench.eval.backends.gcp.batch import cost
+from cooperbench.eval.backends.gcp.batch.pace import Pace
 from cooperbench.eval.backends.gcp.batch.packing import ordered, pack_all
 from cooperbench.eval.backends.gcp.batch.parts import outcomes
 from cooperbench.eval.backends.gcp.batch.record import Record, from_json, new_identity
@@ -32,8 +33,6 @@ _MOST_SLOTS = 5000
 """Tasks that run at once in one job, the service's limit."""
 _ROUNDS = 3
 """Batches for one set of works: what was begun on machines that were taken away for good goes into the next."""
-_SOON, _LATE, _GROWTH = 1.0, 60.0, 1.5
-"""Seconds between looks: the first, the longest, and by what they grow."""
 _SLICE = 0.2
 """Seconds in which somebody who wants to leave is noticed."""
 _FAILURES = 20
@@ -44,6 +43,8 @@ _AGAIN = 2 * 86400
 """Seconds for tasks begun again on other machines: nobody sweeps a batch before all of that is over."""
 _FLUSH = 20
 """Seconds a slot gathers outcomes before it writes the first of them; twice that for the next, up to eight times."""
+_PARTS = 3
+"""Objects that the outcomes of a chunk become, at most, unless they are large; each is read once."""
 
 
 class Batches:
@@ -57,8 +58,6 @@ class Batches:
         self._wishes = wishes
         self._told: set[str] = set()
         self._failures = 0
-        self._spent = 0.0
-        """US dollars, estimated, of all batches so far."""
         self._why = ""
         """The last batch's last words."""
         self._over = False
@@ -74,7 +73,7 @@ class Batches:
             if not todo or self._over or self._wishes.stopped():
                 break
             before = len(todo)
-            yield from self._follow(self._submit(list(todo.values())), todo)
+            yield from self._follow(self._submit(list(todo.values())), todo, fresh=True)
             if len(todo) == before:  # nothing came of it, nor would it of another
                 break
         if not self._wishes.stopped():
@@ -106,7 +105,7 @@ class Batches:
         elif not record.submitted:  # noted before it ends, after which it would seem never to have been
             self._ledger.write(replace(record, submitted=True).to_json())
         self._wishes.tell(f"going on with batch {record.job_id} of {len(record.keys)} judgements")
-        yield from self._follow(record, todo)
+        yield from self._follow(record, todo, fresh=False)
 
     def _submit(self, works: Sequence[Work]) -> Record:
         works = ordered(works)
@@ -114,8 +113,7 @@ class Batches:
         together = min(machine(self._settings.machine_type).slots(self._settings.slots), slots)
         spot = self._settings.batch_spot
         guess = cost.estimate(self._settings, works, slots, together, spot)
-        most = self._wishes.max_cost
-        cost.hold(guess, None if most is None else max(0.0, most - self._spent), self._settings.machine_type)
+        cost.hold(guess, self._wishes.budget, self._settings.machine_type)
         self._wishes.tell(f"{len(works)} judgements on {guess.told(self._settings, spot)}")
         with tempfile.TemporaryFile(prefix="cooperbench-batch-") as file:
             packed = pack_all(works, slots, self._settings, file)
@@ -159,7 +157,7 @@ class Batches:
             record.seconds,
             record.spot,
             record.labels,
-            {"COOPERBENCH_FLUSH": str(_FLUSH)},
+            {"COOPERBENCH_FLUSH": str(_FLUSH), "COOPERBENCH_PARTS": str(_PARTS)},
             retried=True,
         )
         settings = replace(self._settings, machine_type=record.machine_type)
@@ -174,38 +172,36 @@ class Batches:
 
     # ------------------------------------------------------------------------------------------ following
 
-    def _follow(self, record: Record, todo: dict[str, Work]) -> Iterator[tuple[str, Outcome]]:
+    def _follow(self, record: Record, todo: dict[str, Work], *, fresh: bool) -> Iterator[tuple[str, Outcome]]:
         """What comes of a batch, as it comes; then the batch is removed, unless it is left going."""
         seen: set[str] = set()
-        state, pause, looked = State("UNKNOWN"), _SOON, time.monotonic()
+        state, pace = State("UNKNOWN"), Pace(time.monotonic())
+        meter = cost.Meter(self._jobs, record, self._wishes.budget)
+        if fresh:
+            meter.begins()
         while True:
-            before = len(seen)
-            yield from self._new(record, todo, seen)
-            # What gives outcomes need not be asked whether it lives; what it costs must be known where that is bounded.
-            if len(seen) == before or state.name != "RUNNING" or self._wishes.max_cost is not None:
+            if pace.wants_to_ask(time.monotonic()):
                 state = self._patiently(partial(self._jobs.look, record.job_id), state)
                 self._tell(state)
-            if state.over:
-                yield from self._new(record, todo, seen)  # the last ones may have come in between
-            if state.over or not todo.keys() & set(record.keys):
+                pace.asked(time.monotonic(), runs=state.name == "RUNNING")
+            before = len(seen)
+            if state.over or pace.has_begun:
+                yield from self._new(record, todo, seen)
+            if len(seen) > before:
+                pace.heard(time.monotonic())
+            left = len(todo.keys() & set(record.keys))
+            if state.over or not left:
+                self._why = trouble.last_words(state.events, state.name)
                 break
-            now = time.monotonic()
-            self._spent += self._price(record, state, now - looked)
-            looked = now
-            if self._wishes.max_cost is not None and self._spent > self._wishes.max_cost:
-                self._end(f"--max-cost of ${self._wishes.max_cost:g} is spent")
+            if self._patiently(meter.is_spent, False):
+                self._end(f"--max-cost of ${self._wishes.budget.run_limit:g} is spent")
                 break
-            pause = min(pause * _GROWTH, _LATE)
-            if self._stopped_within(pause):
+            if self._stopped_within(pace.pause(time.monotonic(), len(record.keys) - left, left)):
                 self._end("it was cancelled")
                 if not self._wishes.cancel():
                     return
                 break
-        if self._over:  # what was paid for is kept
-            yield from self._new(record, todo, seen)
-        else:
-            self._why = trouble.last_words(state.events, state.name)
-        self._finish(record, len(record.keys))
+        yield from self._finish(record, meter, todo, seen)
 
     def _new(self, record: Record, todo: dict[str, Work], seen: set[str]) -> Iterator[tuple[str, Outcome]]:
         nothing: list[str] = []
@@ -246,11 +242,6 @@ class Batches:
             self._told.add(running)
             self._wishes.tell(running)
 
-    def _price(self, record: Record, state: State, seconds: float) -> float:
-        running = sum(state.counts.get(name, 0) for name in ("ASSIGNED", "RUNNING"))
-        price = cost.hourly(self._settings, record.machine_type, record.spot) or 0.0
-        return math.ceil(running / record.together) * seconds / 3600 * price
-
     def _stopped_within(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
         while not self._wishes.stopped() and (left := until - time.monotonic()) > 0:
@@ -262,29 +253,32 @@ class Batches:
 
     # ------------------------------------------------------------------------------------------ ending
 
-    def _finish(self, record: Record, judged: int) -> None:
-        """Account for a batch and leave nothing of it; the ledger forgets it last."""
-        account = self._account(record, judged)
-        self._jobs.await_end([self._jobs.delete(record.job_id)])
+    def _finish(
+        self, record: Record, meter: cost.Meter, todo: dict[str, Work], seen: set[str]
+    ) -> Iterator[tuple[str, Outcome]]:
+        """Account for a batch, end it and leave nothing of it; the ledger forgets it last."""
+        account = self._account(record, meter)
+        ending = self._jobs.delete(record.job_id)
+        if self._over:  # what was paid for is kept
+            yield from self._new(record, todo, seen)
+        self._jobs.await_end([ending])
         self._store.remove(f"{prefix(record.job_id)}/")
         self._ledger.clear(account)
 
-    def _account(self, record: Record, judged: int) -> dict[str, Any]:
+    def _account(self, record: Record, meter: cost.Meter) -> dict[str, Any]:
+        judged = {"batch": record.job_id, "judgements": len(record.keys)}
         try:
-            seconds = self._jobs.seconds_run(record.job_id) / record.together
+            seconds, dollars = meter.count()
         except BackendError as problem:  # it was deleted under us
             log.warning("what batch %s has cost is not known: %s", record.job_id, problem)
-            return {"batch": record.job_id, "judgements": judged}
-        price = cost.hourly(self._settings, record.machine_type, record.spot)
-        dollars = None if price is None else round(price * seconds / 3600, 4)
+            return judged
         told = "" if dollars is None else f", about ${dollars:.2f}"
         self._wishes.tell(f"batch {record.job_id} is over: {seconds:.0f} machine seconds{told} (estimate)")
         return {
-            "batch": record.job_id,
-            "judgements": judged,
+            **judged,
             "machine_type": record.machine_type,
             "spot": record.spot,
             "machine_seconds": round(seconds, 1),
-            "dollars_estimated": dollars,
+            "dollars_estimated": None if dollars is None else round(dollars, 6),
             "prices_of": PRICES_OF,
         }

@@ -1,0 +1,76 @@
+"""Judging a run's trials each in a sandbox of its own, some at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cooperbench.dataset.model import Task
+from cooperbench.eval.backends.base import EvalBackend
+from cooperbench.eval.endable import EndableBackend
+from cooperbench.eval.expense import Till
+from cooperbench.eval.judging import Judging, current_verdict, judged_event, unjudged_event
+from cooperbench.eval.supply import Supply
+from cooperbench.events import Judged, Note, Progress
+from cooperbench.pool import pooled
+from cooperbench.runs import TrialDirectory
+
+Each = tuple[Task, TrialDirectory]
+
+
+@dataclass(frozen=True, slots=True)
+class OneByOne:
+    """What is asked of judging as a whole."""
+
+    backend: EvalBackend
+    supply: Supply
+    judging: Judging
+    till: Till
+    force: bool
+    tell: Progress
+
+    def judge(self, work: Sequence[Each], concurrency: int) -> None:
+        """Judge trials in the order of their images; each is stored, or its trouble noted, as it comes.
+
+        Once the money is spent those that have a current verdict are told, and the others left for another time.
+        """
+        unjudged = sum(1 for _, trial in work if self.force or trial.read_verdict() is None)
+        if (line := self.till.forecast(unjudged)) is not None:
+            self.tell(Note(line))
+        self.supply.ready_all()
+        left = 0
+        ordered = sorted(work, key=lambda each: (each[0].image, each[1].pair, each[1].setting))
+        for (_, trial), result in pooled(ordered, self._judge, concurrency):
+            if isinstance(result, Exception):
+                self.tell(unjudged_event(trial, result))
+            elif result is None:
+                left += 1
+            else:
+                self.tell(result)
+        if left:
+            self.tell(Note(self.till.budget.told(f"{left} trials were not judged")))
+
+    def _judge(self, each: Each) -> Judged | None:
+        """None: there is no money left for it."""
+        task, trial = each
+        try:
+            if self.till.budget.exhausted and not self._is_judged(task, trial):
+                return None
+            return self._paid(task, trial)
+        finally:
+            self.supply.finished(task)
+
+    def _is_judged(self, task: Task, trial: TrialDirectory) -> bool:
+        if self.force:
+            return False
+        return current_verdict(task, trial, self.judging, self.supply.ready(task)) is not None
+
+    def _paid(self, task: Task, trial: TrialDirectory) -> Judged:
+        begun = time.monotonic()
+        backend = EndableBackend(self.backend, getattr(self.backend, "name", type(self.backend).__name__))
+        try:
+            verdict, reused = self.supply.judge(task, trial, self.judging, force=self.force, backend=backend)
+        finally:
+            self.till.pay(backend.seconds)
+        return judged_event(trial, verdict, time.monotonic() - begun, reused=reused)
