@@ -8,8 +8,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Where sandboxes of `make demo` run; empty: on this machine, without any container engine.
 BACKEND ?=
-# How many processes run the tests.
-JOBS ?= 2
+# How many processes run the tests: one more than most machines of CI have processors, for much of a test is waiting.
+JOBS ?= 3
 # More arguments for pytest, as in: make test ARGS="-k merge -x"
 ARGS ?=
 
@@ -20,7 +20,7 @@ demo: $(VENV)/.installed$(addprefix -,$(filter docker modal gcp,$(BACKEND)))  ##
 	@$(BIN)/cooperbench demo $(if $(BACKEND),--backend $(BACKEND))
 
 test: $(VENV)/.installed-test  ## the tests (ARGS="-k word": some of them)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not real and not live and not scale" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not real and not live and not scale" $(ARGS)
 
 test-docker: $(VENV)/.installed-test  ## the docker backend on real engines; starts a dockerd if none answers (needs root then)
 	@docker info >/dev/null 2>&1 || { setsid dockerd >/tmp/dockerd.log 2>&1 </dev/null & \

@@ -11,14 +11,15 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-from cooperbench.errors import CooperBenchError
+from cooperbench.errors import CooperBenchError, SandboxLost
 from cooperbench.eval.backends.base import Recipe
 from cooperbench.eval.backends.checks import ConfiguredImage
 from cooperbench.eval.backends.docker import DockerBackend, DockerSandbox
@@ -138,9 +139,42 @@ def engine_of(backend: DockerBackend) -> Any:
 @contextlib.contextmanager
 def swept_by_nobody_else() -> Iterator[None]:
     """Alone, among all tests of this machine, with what a dead harness leaves on an engine or finds there."""
-    with Path(tempfile.gettempdir(), "cooperbench-test-sweeps").open("w") as lock:
+    with _alone("sweeps"):
+        yield
+
+
+@contextlib.contextmanager
+def networked_by_nobody_else() -> Iterator[None]:
+    """Alone with a network that bears one name on all engines of this machine, and is one bridge to them."""
+    with _alone("networks"):
+        yield
+
+
+@contextlib.contextmanager
+def _alone(what: str) -> Iterator[None]:
+    with Path(tempfile.gettempdir(), f"cooperbench-test-{what}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def under_a_command(sandbox: DockerSandbox, act: Callable[[], object]) -> object:
+    """What becomes of a command that would stay, and has begun, when `act` is called."""
+    seen: list[object] = []
+
+    def stay() -> None:
+        try:
+            seen.append(sandbox.exec("sh", "-c", "touch /begun; exec sleep 600"))
+        except SandboxLost as lost:
+            seen.append(lost)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    while sandbox.exec("test", "-e", "/begun").returncode:
+        time.sleep(0.02)
+    act()
+    thread.join(120)
+    assert not thread.is_alive()
+    return seen[0]
 
 
 def kill(sandbox: Any) -> None:

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,20 +47,8 @@ def test_the_engine_is_stopped_and_started_again(daemon: Daemon) -> None:
     with contextlib.closing(DockerBackend(host=daemon.address, pull="never", network="none")) as backend:
         engines.make_image(backend, engines.IMAGE, {"build.sh": "true\n"})
         sandbox = backend.create_sandbox(engines.IMAGE)
-        seen: list[BaseException | object] = []
-
-        def stay() -> None:
-            try:
-                seen.append(sandbox.exec("sleep", "60"))
-            except SandboxLost as lost:
-                seen.append(lost)
-
-        thread = threading.Thread(target=stay)
-        thread.start()
-        time.sleep(0.5)
-        daemon.stop()
-        thread.join(120)
-        assert isinstance(seen[0], SandboxLost), seen
+        seen = engines.under_a_command(sandbox, daemon.stop)
+        assert isinstance(seen, SandboxLost), seen
         with pytest.raises(SandboxLost):
             sandbox.exec("true")
         with pytest.raises(SandboxStartError, match="does not answer"):

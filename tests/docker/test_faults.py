@@ -24,28 +24,9 @@ from tests.docker import engines
 from tests.docker.conftest import Make
 
 
-def _under(sandbox: DockerSandbox, act: object) -> BaseException | object:
-    """What becomes of a command during which `act` is called."""
-    seen: list[object] = []
-
-    def stay() -> None:
-        try:
-            seen.append(sandbox.exec("sleep", "600"))
-        except SandboxLost as lost:
-            seen.append(lost)
-
-    thread = threading.Thread(target=stay)
-    thread.start()
-    time.sleep(0.3)
-    act()  # type: ignore[operator]
-    thread.join(120)
-    assert not thread.is_alive()
-    return seen[0]
-
-
 def test_killed_under_a_command(make: Make, either: DockerBackend) -> None:
     sandbox = make(by=either)
-    seen = _under(sandbox, lambda: engines.kill(sandbox))
+    seen = engines.under_a_command(sandbox, lambda: engines.kill(sandbox))
     assert isinstance(seen, SandboxLost)
     assert "killed from outside" in str(seen)
     with pytest.raises(SandboxLost, match="killed from outside"):
@@ -57,7 +38,7 @@ def test_killed_under_a_command(make: Make, either: DockerBackend) -> None:
 def test_removed_under_a_command(make: Make, either: DockerBackend) -> None:
     sandbox = make(by=either)
     api = sandbox.engine.api
-    seen = _under(sandbox, lambda: api.remove_container(sandbox.container, force=True))
+    seen = engines.under_a_command(sandbox, lambda: api.remove_container(sandbox.container, force=True))
     assert isinstance(seen, SandboxLost)
     assert "removed" in str(seen) or "killed from outside" in str(seen)
 

@@ -35,6 +35,7 @@ def _reaches(sandbox: DockerSandbox, address: str, port: int) -> bool:
 
 def test_internal_is_each_other_and_nothing_else(either: DockerBackend) -> None:
     with (
+        engines.networked_by_nobody_else(),
         _on(either, "internal") as backend,
         socket.create_server(("0.0.0.0", 0)) as service,  # a service of this machine, as careless ones are
     ):
