@@ -14,6 +14,7 @@ import pytest
 from cooperbench import run
 from cooperbench.dataset import demo_dataset
 from cooperbench.dataset.model import Pair
+from cooperbench.gateway.recording import masked
 from cooperbench.runs import RunDirectory, TrialDirectory
 from tests.loopback.models import KEY, ModelServer, Script
 
@@ -85,3 +86,28 @@ def files_of(directory: TrialDirectory, names: Sequence[str] = ()) -> dict[str, 
         for path in directory.path.rglob("*")
         if path.is_file() and (not names or path.name in names)
     }
+
+
+def timeline_of(directory: TrialDirectory) -> list[tuple[str, str, str, str]]:
+    """A trial's events in their order: moment, agent, kind, and what it was but for what no two runs have in common."""
+    return [
+        (
+            str(event["timestamp"]),
+            str(event["agent"]),
+            str(event["kind"]),
+            masked({"of": event["details"]} if "details" in event else {"of": event["entry"]}),
+        )
+        for event in directory.read_events()
+    ]
+
+
+def verdict_of(directory: TrialDirectory) -> dict[str, Any]:
+    """A trial's verdict but for how long it took, and when."""
+    verdict = dict(directory.read_verdict() or {})
+    for key in ("timings", "evaluated_at", "image"):
+        assert verdict.pop(key)
+    for number in PAIR.features:
+        feature = dict(verdict[f"feature{number}"])
+        del feature["seconds"], feature["test_output"]
+        verdict[f"feature{number}"] = feature
+    return verdict

@@ -100,6 +100,10 @@ class Models:
             return RecordedTurns(self._before(self._replayed, directory).read_turns())
         return RecordingTurns(directory.append_turn) if self._spec.record else None
 
+    def recording(self, directory: TrialDirectory) -> TrialDirectory | None:
+        """Where the recording of a trial is; None where nothing is replayed."""
+        return self._before(self._replayed, directory) if self._replayed is not None else None
+
     def check(self, trials: Iterable[TrialDirectory]) -> None:
         """Make sure that what is to be replayed is there.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,17 +12,38 @@ from cooperbench.runner.records import plain
 from cooperbench.runner.teamwork import moment
 
 
-def timeline(entries: Sequence[Entry], transcripts: Mapping[str, Any]) -> list[dict[str, Any]]:
+Moments = Mapping[str, Sequence[float | None]]
+"""By agent: when each entry of its transcript was, in seconds since the epoch; None where nothing says."""
+
+
+def timeline(
+    entries: Sequence[Entry], transcripts: Mapping[str, Any], recorded: Moments | None = None
+) -> list[dict[str, Any]]:
     """Every event, oldest first: ``timestamp``, ``agent``, ``kind``, and ``details`` or ``entry``.
 
     Bus entries have their own kinds. An entry of a transcript is a `command` if it has one, else a `step`, kept as the
     framework words it. One without a time of its own has that of the agent's entry before (``inferred`` is true).
+
+    Args:
+        recorded: in a replay, whose bus has the moments of the recording, those of the transcripts' entries; an agent
+            that has more entries than were recorded keeps its distance from the last.
     """
     begun = {entry.agent: entry.at for entry in reversed(entries)}
     found = [(entry.at, _of_bus(entry)) for entry in entries]
     for agent, transcript in transcripts.items():
-        found += _of_transcript(agent, plain(transcript), begun.get(agent))
-    return [event for _, event in sorted(found, key=lambda item: item[0])]
+        moments = (recorded or {}).get(agent, ())
+        found += _of_transcript(agent, plain(transcript), begun.get(agent), moments)
+    # As exact as it is written: a replay reads it from there, and must come to the same order.
+    return [event for _, event in sorted(found, key=lambda item: round(item[0], 6))]
+
+
+def moments_of(events: Iterable[Mapping[str, Any]]) -> Moments:
+    """When the entries of each agent's transcript were, as a written timeline has it."""
+    found: dict[str, list[float | None]] = {}
+    for event in events:
+        if "entry" in event:
+            found.setdefault(str(event.get("agent")), []).append(seconds(event.get("timestamp")))
+    return found
 
 
 def _of_bus(entry: Entry) -> dict[str, Any]:
@@ -35,12 +56,18 @@ def _of_bus(entry: Entry) -> dict[str, Any]:
 
 
 def _of_transcript(
-    agent: str, transcript: Sequence[Any], begun: float | None
+    agent: str, transcript: Sequence[Any], begun: float | None, recorded: Sequence[float | None]
 ) -> Iterator[tuple[float, dict[str, Any]]]:
     at = begun if begun is not None else _first(transcript)
-    for entry in transcript:
+    shift = 0.0
+    for number, entry in enumerate(transcript):
         own = seconds(entry.get("timestamp")) if isinstance(entry, Mapping) else None
-        at = own if own is not None else at
+        then = recorded[number] if number < len(recorded) else None
+        if then is not None:
+            shift = then - own if own is not None else shift
+            at = then
+        else:
+            at = own + shift if own is not None else at
         is_command = isinstance(entry, Mapping) and isinstance(entry.get("command"), str)
         event = {
             "timestamp": moment(at) if at else None,

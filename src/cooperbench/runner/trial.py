@@ -33,7 +33,7 @@ from cooperbench.runner.seat import GRACE, MARGIN, Seat, Work
 from cooperbench.runner.spec import RunSpec
 from cooperbench.runner.team import InterruptedTrialError, Team
 from cooperbench.runner.teamwork import metrics, task_log, task_records
-from cooperbench.runner.timeline import timeline
+from cooperbench.runner.timeline import moments_of, timeline
 from cooperbench.runs import SOLO, TrialDirectory
 
 
@@ -199,7 +199,9 @@ class Trial:
             self._directory.write_conversation(conversation(postings, owner))
         entries = self._bus.timeline() if self._bus is not None else ()
         transcripts = {seat.agent_id: work.result.messages for seat, work in done.items()}
-        self._directory.write_events(timeline(entries, transcripts))
+        recording = self._bench.models.recording(self._directory)
+        moments = moments_of(recording.read_events()) if recording is not None else None
+        self._directory.write_events(timeline(entries, transcripts, moments))
 
     def _expenses(self) -> dict[str, Any]:
         """What the agents' sandboxes cost, where they cost anything."""

@@ -8,8 +8,7 @@ from cooperbench.agents.base import Means
 from cooperbench.collaboration import Bus, BusMailbox, Relay, client_files
 from cooperbench.collaboration.bus import EVERYTHING
 from cooperbench.eval.backends import shell
-from cooperbench.eval.backends.base import Completed
-from cooperbench.eval.backends.local import LocalBackend
+from cooperbench.eval.backends.base import Completed, EvalBackend
 
 SHELLS = [name for name in ("sh", "bash", "busybox") if shutil.which(name)]
 
@@ -17,9 +16,11 @@ SHELLS = [name for name in ("sh", "bash", "busybox") if shutil.which(name)]
 class Team:
     """Agents in sandboxes of their own, and a bus."""
 
-    def __init__(self, backend: LocalBackend, size: int = 2, means: Means = EVERYTHING) -> None:
+    def __init__(
+        self, backend: EvalBackend, size: int = 2, means: Means = EVERYTHING, image: str = "host"
+    ) -> None:
         self.bus = Bus([f"agent{n}" for n in range(1, size + 1)], means=means)
-        self.boxes = {name: backend.create_sandbox("host", 600) for name in self.bus.agents}
+        self.boxes = {name: backend.create_sandbox(image, 1200) for name in self.bus.agents}
 
     def start(self, wrap=lambda sandbox: sandbox, patience: float = 25, base: str | None = None) -> Team:
         for name, box in self.boxes.items():

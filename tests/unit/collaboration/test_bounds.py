@@ -15,8 +15,8 @@ from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import Completed
 from cooperbench.eval.backends.local import LocalBackend
 from cooperbench.eval.backends.local.sandbox import LocalSandbox
+from tests.unit.collaboration.storms import flood
 from tests.unit.collaboration.teams import Team
-from tests.unit.collaboration.test_storm import flood
 
 MIB = 1024 * 1024
 CALLS = 8
