@@ -21,42 +21,47 @@ has() { # PART
     return 1
 }
 
+# Standard input, on standard output: an image may have nothing but a shell.
+lines() {
+    while IFS= read -r line; do printf '%s\n' "$line"; done
+}
+
 usage() {
     echo "coop: work together with the other agents on this task"
     echo
-    has messages && cat <<'END'
+    has messages && lines <<'END'
   coop send AGENT TEXT          leave a message for one agent
   coop broadcast TEXT           leave a message for all of them
   coop inbox [--wait SECONDS]   print your unread messages (each is shown once), waiting for the first
 END
-    has ask && cat <<'END'
+    has ask && lines <<'END'
   coop ask AGENT TEXT [--wait SECONDS]
                                 send a question and wait for what AGENT then sends to you (default: 60 seconds)
 END
-    has tasks && cat <<'END'
+    has tasks && lines <<'END'
   coop task list                the team's task list
   coop task add TITLE
   coop task claim [NUMBER]      make a task yours: this one, or the first open one; only one agent gets it
   coop task update NUMBER TEXT  say something about a task
   coop task done NUMBER [TEXT]
 END
-    has notes && cat <<'END'
+    has notes && lines <<'END'
   coop note [show]              the team's scratchpad
   coop note append TEXT
   coop note replace TEXT
 END
-    has git && cat <<'END'
+    has git && lines <<'END'
   coop push                     offer the commits of your current branch to your teammates
   coop fetch [AGENT]            get what teammates pushed, as team/AGENT: git diff HEAD...team/agent2,
                                 git merge team/agent2; nobody else's repository is written to
 END
-    cat <<'END'
+    lines <<'END'
   coop who                      who works here, and who has finished
 END
-    has mcp && cat <<'END'
+    has mcp && lines <<'END'
   coop mcp                      the same as an MCP server on standard input and output (needs python3)
 END
-    cat <<'END'
+    lines <<'END'
 
 TEXT "-" reads standard input.
 Exit code: 0 done; 1 refused, the reason is printed; 2 wrong usage; 3 nothing came in time; 4 no answer at all.
@@ -111,6 +116,9 @@ show() {
 
 # Writes the request: one line that says what, then the text as it is.
 compose() { # LINE [TEXT]
+    for program in base64 cat head ln mkfifo mktemp rm tail tr wc; do
+        command -v "$program" >/dev/null || refuse "this image has no $program, which coop needs"
+    done
     work=$(mktemp -d "$spool/work/XXXXXXXXXX") || {
         echo "coop: no bus in this sandbox: $spool/work cannot be written" >&2
         exit 4
