@@ -11,7 +11,6 @@ from cooperbench.collaboration import Entry
 from cooperbench.runner.records import plain
 from cooperbench.runner.teamwork import moment
 
-
 Moments = Mapping[str, Sequence[float | None]]
 """By agent: when each entry of its transcript was, in seconds since the epoch; None where nothing says."""
 
