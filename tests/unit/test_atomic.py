@@ -40,3 +40,23 @@ def test_each_member_has_a_line(tmp_path: Path, value: object, text: str) -> Non
     atomic.write_json(tmp_path / "new" / "file", value)
     assert (tmp_path / "new" / "file").read_text("utf-8") == text
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["file"]
+
+
+def test_a_file_is_read_whole_whatever_its_size_is_said_to_be(tmp_path: Path) -> None:
+    for content in (b"", b"x", b"y" * 3_000_000):
+        (tmp_path / "file").write_bytes(content)
+        assert atomic.read_bytes(tmp_path / "file") == content
+    assert (
+        atomic.read_bytes("/proc/self/mountinfo") == Path("/proc/self/mountinfo").read_bytes()
+    )  # said to be empty
+    with pytest.raises(IsADirectoryError):
+        atomic.read_bytes(tmp_path)
+
+
+def test_json_of_other_encodings_is_read_too(tmp_path: Path) -> None:
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "file").write_bytes('{"é": 1}'.encode(encoding))
+        assert atomic.read_json(tmp_path / "file") == {"é": 1}
+    for broken in (b'{"a": NaN}', b'{"a": 1', b"\xff", b""):
+        (tmp_path / "file").write_bytes(broken)
+        assert atomic.read_json(tmp_path / "file") is None

@@ -19,7 +19,7 @@ from typing import Any
 from cooperbench import atomic
 from cooperbench.dataset.model import Pair
 from cooperbench.errors import UsageError
-from cooperbench.redaction import redacted, secrets
+from cooperbench.redaction import redacted_json
 
 SOLO = 0
 """Stands for the feature number of a patch that is one agent's work on all features."""
@@ -63,7 +63,7 @@ class TrialDirectory:
 
     def read_result(self) -> dict[str, Any] | None:
         """What the trial came to; None when it has not, or the file is damaged."""
-        return _object(self.path / _RESULT)
+        return _object(self._place(_RESULT))
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Call this last: from here on the trial exists."""
@@ -78,7 +78,7 @@ class TrialDirectory:
         found: dict[int, bytes] = {}
         for number, name in names.items():
             with contextlib.suppress(OSError):
-                found[number] = (self.path / name).read_bytes()
+                found[number] = atomic.read_bytes(self._place(name))
         return found
 
     def write_patch(self, feature: int, patch: bytes) -> None:
@@ -104,9 +104,8 @@ class TrialDirectory:
 
     def write_events(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Keep everything that happened, one JSON value a line."""
-        hidden = secrets()
-        lines = (json.dumps(redacted(event, hidden), ensure_ascii=False) + "\n" for event in events)
-        self._write(_EVENTS, "".join(lines).encode("utf-8", "replace"))
+        text = redacted_json(list(events), lambda values: "".join(map(_line, values)))
+        self._write(_EVENTS, text.encode("utf-8", "replace"))
 
     def read_events(self) -> list[dict[str, Any]]:
         """Everything that happened; empty when nothing is on disk, without what cannot be read."""
@@ -143,7 +142,7 @@ class TrialDirectory:
 
     def read_verdict(self) -> dict[str, Any] | None:
         """The verdict, if it is on disk and whole."""
-        return _object(self.path / _VERDICT)
+        return _object(self._place(_VERDICT))
 
     def write_verdict(self, verdict: Mapping[str, Any], logs: Mapping[str, bytes]) -> None:
         """Keep a verdict and its test logs; nothing of an earlier verdict stays.
@@ -172,7 +171,7 @@ class TrialDirectory:
 
     def read_judge_error(self) -> str | None:
         """Why the last attempt at judging came to nothing, if it did."""
-        found = _object(self.path / _UNJUDGED)
+        found = _object(self._place(_UNJUDGED))
         return str(found.get("error", "")) if found is not None else None
 
     # ---------------------------------------------------------------------------------- before a re-run
@@ -195,14 +194,23 @@ class TrialDirectory:
             return []
 
     def _write(self, name: str, content: bytes) -> None:
-        atomic.write_bytes(self.path / name, content)
+        atomic.write_bytes(self._place(name), content)
 
     def _write_json(self, name: str, value: Any) -> None:
-        atomic.write_json(self.path / name, redacted(value, secrets()))
+        self._write(name, redacted_json(value, atomic.json_lines).encode("utf-8", "replace"))
 
     def _append_json(self, name: str, value: Any) -> None:
-        line = json.dumps(redacted(value, secrets()), ensure_ascii=False)
-        atomic.append_bytes(self.path / name, line.encode("utf-8", "replace") + b"\n")
+        atomic.append_bytes(self.path / name, redacted_json(value, _line).encode("utf-8", "replace"))
+
+    def _place(self, name: str) -> str:
+        return f"{self.path}/{name}"  # five times as fast as `Path`: a run of ten thousand trials asks 200,000 times
+
+
+def _line(value: Any) -> str:
+    return _encode(value) + "\n"
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _stem(feature: int) -> str:
@@ -221,6 +229,6 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _object(path: Path) -> dict[str, Any] | None:
+def _object(path: Path | str) -> dict[str, Any] | None:
     found = atomic.read_json(path)
     return found if isinstance(found, dict) else None
