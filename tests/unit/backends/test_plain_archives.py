@@ -66,3 +66,23 @@ def test_a_judges_archive_goes_the_quick_way() -> None:
     }
     with pytest.raises(BackendError):
         archive.unpack(packed, 100)
+
+
+PATHS = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=120).filter(
+    lambda name: name not in (".", "..")
+)
+
+
+@given(files=st.dictionaries(st.tuples(PATHS, PATHS).map("/".join), st.binary(max_size=1100), max_size=5))
+def test_what_is_packed_is_what_tarfile_writes(files: dict[str, bytes]) -> None:
+    packed = archive.pack({f"/{name}": content for name, content in files.items()})
+    stream = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(packed)) as ours,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as theirs,
+    ):
+        for member in ours:
+            plain = tarfile.TarInfo(member.name)
+            plain.mode, plain.mtime, plain.size = member.mode, member.mtime, len(files[member.name])
+            theirs.addfile(plain, io.BytesIO(files[member.name]))
+    assert packed == stream.getvalue()

@@ -28,14 +28,27 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
     Directories are not in it, so unpacking leaves the modes of existing ones alone.
     """
-    stream = io.BytesIO()
-    # GNU's long names are what busybox's tar reads too.
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for path, content in files.items():
-            member = tarfile.TarInfo(_checked(path)[1:])
-            member.size, member.mode, member.mtime = len(content), _mode(path), int(time.time())
-            archive.addfile(member, io.BytesIO(content))
-    return stream.getvalue()
+    now, parts = int(time.time()), []
+    for path, content in files.items():
+        parts += [_header(_checked(path)[1:], _mode(path), len(content), now), content]
+        parts.append(bytes(-len(content) % _BLOCK))
+    parts.append(bytes(2 * _BLOCK))
+    parts.append(bytes(-sum(map(len, parts)) % tarfile.RECORDSIZE))
+    return b"".join(parts)
+
+
+def _header(name: str, mode: int, size: int, mtime: int) -> bytes:
+    """As `tarfile` writes it, ten times faster where there is nothing special: every judgement sends an archive."""
+    raw = name.encode("utf-8", "surrogateescape")
+    if len(raw) > tarfile.LENGTH_NAME or size >= 8**11:
+        member = tarfile.TarInfo(name)
+        member.mode, member.size, member.mtime = mode, size, mtime
+        # GNU's long names are what busybox's tar reads too.
+        return member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    before = raw.ljust(100, b"\0") + b"%07o\0" % mode + b"0000000\0" * 2 + b"%011o\0%011o\0" % (size, mtime)
+    after = b"0" + bytes(100) + tarfile.GNU_MAGIC
+    checksum = sum(before) + sum(after) + 8 * 32  # as if it were eight blanks itself
+    return (before + b"%06o\0 " % checksum + after).ljust(_BLOCK, b"\0")
 
 
 def unpack(archive: bytes, limit: int) -> dict[str, bytes]:
@@ -81,17 +94,20 @@ def _plain_files(archive: bytes, limit: int) -> dict[str, bytes] | None:
 
 def _plain_size(header: bytes) -> int | None:
     """The size of a plain file or directory; None for any other member and for a header that is not sound."""
-    digits, checksum = header[124:135], header[148:154]
-    if len(header) != _BLOCK or header[156:157] not in (b"0", b"5") or header[345:500].strip(b"\0"):
+    if len(header) != _BLOCK or header[345:500].strip(b"\0"):
         return None
-    if re.fullmatch(rb"[0-7]{11}\0", header[124:136]) is None:
+    found = _PLAIN.match(header, 124)
+    if found is None:
         return None
-    if re.fullmatch(rb"[0-7]{6}\0 ", header[148:156]) is None:
-        return None
-    if sum(header) - sum(header[148:156]) + 8 * 32 != int(checksum, 8):
+    digits, checksum, kind = found.groups()
+    if sum(header.translate(None, b"\0")) - sum(header[148:156]) + 8 * 32 != int(checksum, 8):
         return None
     size = int(digits, 8)
-    return size if header[156:157] == b"0" or size == 0 else None
+    return size if kind == b"0" or size == 0 else None
+
+
+_PLAIN = re.compile(rb"([0-7]{11})\0.{12}([0-7]{6})\0 ([05])", re.DOTALL)
+"""Size, time, checksum and type, which stand at 124 of a header."""
 
 
 def decompress(packed: bytes, limit: int) -> bytes:
