@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from cooperbench import atomic
 from cooperbench.eval.backends.base import Network, Recipe
 
 
@@ -20,17 +24,37 @@ class Feature:
     @property
     def specification(self) -> str:
         """What the agent is told (``feature.md``)."""
-        return (self.path / "feature.md").read_text(encoding="utf-8", errors="replace")
+        text = _content(f"{self.path}/feature.md").decode("utf-8", "replace")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
 
     @property
     def gold_patch(self) -> bytes:
         """The reference solution, byte for byte."""
-        return (self.path / "feature.patch").read_bytes()
+        return _content(f"{self.path}/feature.patch")
 
     @property
     def tests_patch(self) -> bytes:
         """The hidden tests, byte for byte."""
-        return (self.path / "tests.patch").read_bytes()
+        return _content(f"{self.path}/tests.patch")
+
+
+def _content(path: str) -> bytes:
+    """A file's bytes; those of a small one are remembered as long as it is the same file: every pair asks for them."""
+    file = os.stat(path)
+    if file.st_size > _SMALL or time.time_ns() - file.st_ctime_ns < _SETTLED:
+        return atomic.read_bytes(path)
+    return _remembered(path, file.st_ino, file.st_size, file.st_ctime_ns)
+
+
+@lru_cache(maxsize=64)
+def _remembered(path: str, *version: int) -> bytes:
+    del version
+    return atomic.read_bytes(path)
+
+
+_SMALL = 128 * 1024
+_SETTLED = 1_000_000_000
+"""Nanoseconds: within the grain of a file system's clock, a file may change twice and its times once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cooperbench.dataset import Dataset, load_dataset
+from cooperbench.dataset import Dataset, load_dataset, model
 from cooperbench.dataset.layout import read_settings
 from cooperbench.errors import DatasetError
 from tests.unit.dataset import trees
@@ -36,6 +36,22 @@ def test_patches_come_byte_for_byte(root: Path) -> None:
     assert feature.tests_patch == b"tests.patch of task0 1\r\n \n"
     (feature.path / "feature.md").write_bytes(b"caf\xe9\n")
     assert feature.specification == "caf\ufffd\n"
+
+
+@pytest.mark.parametrize("settled", [10**9, -(10**18)], ids=["read anew", "remembered"])
+def test_what_a_feature_says_is_what_is_on_disk_now(
+    root: Path, settled: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "_SETTLED", settled)
+    feature = load_dataset(root).task("go_chi_task", 26).features[1]
+    for text in ("first\n", "other\n", "longer than it was\n" * 20_000):  # the second of the first's size
+        for name in ("feature.md", "tests.patch"):  # another file of that name, as every editor leaves one
+            (feature.path / "new").write_text(text)
+            (feature.path / "new").replace(feature.path / name)
+        assert (feature.specification, feature.tests_patch) == (text, text.encode())
+    (feature.path / "feature.md").write_bytes(b"a\r\nb\rc\xff\n")
+    assert feature.specification == "a\nb\nc\ufffd\n"
+    assert feature.specification == (feature.path / "feature.md").read_text("utf-8", errors="replace")
 
 
 def test_the_default_place_is_dataset_in_the_working_directory(
