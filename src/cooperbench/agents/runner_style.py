@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
 from cooperbench.agents.base import ERROR, AgentResult, Assignment, Mailbox
@@ -40,8 +41,13 @@ class RunnerResult:
 
 def is_runner_style(agent: Any) -> bool:
     """Whether this is such a class's object: its `run` takes an image, and no sandbox."""
+    return _takes_an_image(getattr(agent.run, "__func__", agent.run))
+
+
+@lru_cache(maxsize=64)
+def _takes_an_image(run: Any) -> bool:  # remembered: every agent of a run asks about the same function
     try:
-        parameters = inspect.signature(agent.run).parameters
+        parameters = inspect.signature(run).parameters
     except (TypeError, ValueError):
         return False
     return "image" in parameters and "sandbox" not in parameters

@@ -74,6 +74,11 @@ def judge_program() -> bytes:
     return b"\n".join((folder / part).read_bytes() for part in _PARTS)
 
 
+@cache
+def _judge_digest() -> str:
+    return _sha256(judge_program())
+
+
 def plan_trial(
     task: Task,
     pair: Pair,
@@ -104,7 +109,7 @@ def plan_trial(
         "integrity_rule": rules.integrity,
         "timeout": str(_whole(timeout)),
         "alone": str(alone),
-        "judge": _sha256(judge_program()),
+        "judge": _judge_digest(),
     }
     job = _job(
         task,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 
 from cooperbench.agents.base import Means
 from cooperbench.errors import UsageError
@@ -18,7 +19,8 @@ SWITCHES: Mapping[str, str] = {
 """What `team` can do without, as flags call it → the field of `Means`."""
 
 
-def means_of(setting: str, messaging: bool, git: bool, team_without: Sequence[str] = ()) -> Means:
+@cache
+def means_of(setting: str, messaging: bool, git: bool, team_without: tuple[str, ...] = ()) -> Means:
     """The means of a setting.
 
     Raises:

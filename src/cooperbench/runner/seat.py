@@ -178,9 +178,10 @@ class Seat:
 
 def _sound(result: AgentResult) -> AgentResult:
     """The same with every figure that cannot be added up or written as JSON unknown: the work itself is not lost."""
-    unknown = {name: None for name in _FIGURES if not _is_figure(getattr(result, name))}
-    steps = result.steps if _is_figure(result.steps) else None
-    return replace(result, steps=steps or 0, **unknown)  # type: ignore[arg-type]
+    unknown: dict[str, Any] = {name: None for name in _FIGURES if not _is_figure(getattr(result, name))}
+    if result.steps is None or not _is_figure(result.steps):
+        unknown["steps"] = 0
+    return replace(result, **unknown) if unknown else result
 
 
 def _is_figure(value: Any) -> bool:

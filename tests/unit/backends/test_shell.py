@@ -26,7 +26,7 @@ from cooperbench.errors import (
     UsageError,
 )
 from cooperbench.eval.backends import shell
-from cooperbench.eval.backends.base import Completed, Recipe, SandboxSpec
+from cooperbench.eval.backends.base import Completed, ImageBackend, Recipe, SandboxSpec, offers
 from cooperbench.eval.job import Job
 
 JOB = Job("image", {"/job/go.sh": b"true"}, ("sh", "/job/go.sh"), "/out", 60)
@@ -365,3 +365,12 @@ def test_prepared_image() -> None:
         shell.prepare_image(backend, "odd", None)
     with pytest.raises(SandboxStartError, match="KeyError"):
         shell.prepare_image(backend, "missing", None)
+
+
+def test_a_road_may_be_the_object_s_own() -> None:
+    backend: Any = Backend(Sandbox())
+    assert not offers(backend, ImageBackend)
+    backend.prepare_image = lambda image, recipe: "sha256:0"
+    assert offers(backend, ImageBackend)
+    backend.prepare_image = None
+    assert not offers(backend, ImageBackend)

@@ -147,15 +147,24 @@ class Price:
 
 
 def offers(thing: object, road: type[Road]) -> TypeGuard[Road]:
-    """Whether a backend or sandbox has one of the roads below: ``isinstance``, the answer remembered by class."""
+    """Whether a backend or sandbox has one of the roads below: ``isinstance``, which takes twenty times as long."""
     kind: Any = type(thing)
     asked: Any = road
-    return _class_offers(kind, asked) or isinstance(thing, road)
+    if _class_offers(kind, asked):
+        return True
+    return all(
+        getattr(thing, method, None) is not None for method in _methods(asked)
+    )  # it may be the object's own
 
 
 @cache
 def _class_offers(kind: type, road: type) -> bool:
     return issubclass(kind, road)
+
+
+@cache
+def _methods(road: type) -> tuple[str, ...]:
+    return tuple(name for name in vars(road) if not name.startswith("_"))
 
 
 @runtime_checkable
