@@ -112,6 +112,12 @@ class Line:
         with self._lock:
             return self._usages[-1][1] if self._usages else None
 
+    @property
+    def spent(self) -> float:
+        """US dollars of those calls whose cost is known."""
+        with self._lock:
+            return sum(cost or 0.0 for _, cost in self._usages)
+
     def figures(self) -> Figures:
         """What all calls came to so far."""
         with self._lock:

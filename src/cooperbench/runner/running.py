@@ -295,7 +295,7 @@ class _Invocation:
         limit = self._spec.max_cost
         if limit is None:
             return Budget(None, self._spec.max_trial_cost)
-        agents = sum((row.cost or 0.0) + (row.sandbox_cost or 0.0) for row in standings(self._directory))
+        agents = sum(row.spent for row in standings(self._directory))
         return Budget(limit, self._spec.max_trial_cost, agents + self._directory.judging_cost())
 
     def _bench(self, working: bool) -> Bench:

@@ -51,6 +51,7 @@ class Seat:
         """What its sandbox has cost, once that has ended."""
         self._price: Price | None = None
         self._made = self._begun = 0.0
+        self._told: AgentResult | None = None
         self._closed = False
         self._lock = threading.Lock()
         self._collecting = threading.Lock()
@@ -69,6 +70,18 @@ class Seat:
     def _relayed(self) -> bool:
         """Whether `coop` must work in the sandbox: agents that never call it may say so."""
         return self._bus is not None and getattr(self.agent, "uses_messages", True)
+
+    def cost(self) -> float | None:
+        """US dollars the agent's model has cost so far, whatever became of its work; None: nobody knows."""
+        if self._told is not None:
+            return self._told.cost
+        if self._begun == 0:
+            return 0.0
+        return self.line.figures().cost if self.line is not None else None
+
+    def spent(self) -> float:
+        """US dollars it is known to have cost so far, its sandbox included once that has ended."""
+        return self.expense.counted + (self.line.spent if self.line is not None else self.cost() or 0.0)
 
     def open(self, backend: EvalBackend, spec: SandboxSpec) -> None:
         """Make the sandbox and ready the repository in it.
@@ -105,7 +118,7 @@ class Seat:
         """End an agent that does not end by itself, and take what it has; None when it has ended after all."""
         if not self._claim():
             return None
-        self._hang_up()
+        self.hang_up()
         if self._bus is not None:
             self._bus.finish(self.agent_id)
         result = AgentResult(LIMITS_EXCEEDED, error=f"over its time limit of {self.assignment.timeout:g} s")
@@ -143,7 +156,7 @@ class Seat:
         finally:
             if relay is not None:
                 relay.stop()
-            self._hang_up()
+            self.hang_up()
             if self._bus is not None:
                 self._bus.check()
                 self._bus.finish(self.agent_id)
@@ -151,7 +164,7 @@ class Seat:
             raise AgentError(f"the agent returned {type(result).__name__}, not an AgentResult")
         return _sound(result)
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
         """What the agent has left running gets no more answers from its model."""
         if self.line is not None:
             self.line.close()
@@ -165,9 +178,8 @@ class Seat:
         sandbox, baseline = self._open_sandbox(), self._baseline
         if baseline is None:
             raise SandboxLost("the sandbox was never made ready")
-        return Work(
-            metered(result, self.line), repository.take(sandbox, self.assignment.workdir, baseline), seconds
-        )
+        self._told = metered(result, self.line)
+        return Work(self._told, repository.take(sandbox, self.assignment.workdir, baseline), seconds)
 
     def _open_sandbox(self) -> Sandbox:
         with self._lock:

@@ -34,7 +34,7 @@ from cooperbench.runner.spec import RunSpec
 from cooperbench.runner.team import InterruptedTrialError, Team
 from cooperbench.runner.teamwork import metrics, task_log, task_records
 from cooperbench.runner.timeline import moments_of, timeline
-from cooperbench.runs import SOLO, TrialDirectory
+from cooperbench.runs import SOLO, TrialDirectory, spent_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ class Trial:
         self._begun = time.monotonic()
         self._run_id = f"{random.getrandbits(32):08x}"
         self._purse = bench.budget.purse()
+        self._spent_before = spent_on(directory.read_result() or {})
         assigned = assignments(bench.spec, task, directory)
         self._bus, self._door = self._new_bus([one.agent_id for one in assigned])
         seats = [Seat(bench.new_agent(), self._connected(one), self._bus) for one in assigned]
@@ -95,13 +96,15 @@ class Trial:
             return self.fail(error)
         finally:
             self._team.close()
-            self._purse.spend(sum(seat.expense.counted for seat in self._team.seats))
+            self._purse.spend(max(0.0, self._spent() - self._purse.spent))
             with suppress(BackendError):
                 self._close_bus()
 
     def fail(self, error: Exception) -> TrialFinished:
         """Keep that the trial came to nothing, for a reason that is not the agents'; it will be tried again."""
         self._team.close()
+        for seat in self._team.seats:
+            seat.hang_up()  # some may be in the middle of a call
         return self._finish({}, describe(error))
 
     def halt(self) -> None:
@@ -160,8 +163,8 @@ class Trial:
         postings = self._bus.journal() if self._bus is not None else ()
         self._keep(done, postings)
         records = {seat.agent_id: agent_record(seat.assignment, work) for seat, work in done.items()}
-        costs = [work.result.cost for work in done.values()]
-        cost = sum(cost for cost in costs if cost is not None) if costs and None not in costs else None
+        costs = [seat.cost() for seat in self._team.seats]  # also of those whose work is lost
+        cost = None if None in costs else sum(cost for cost in costs if cost is not None)
         error = error or next(
             (f"{k}: {r['error']}" for k, r in records.items() if r["status"] == ERROR), None
         )
@@ -174,6 +177,7 @@ class Trial:
                 **({"agent": records.get("agent1")} if solo else {"agents": records}),
                 "total_cost": cost,
                 **self._expenses(),
+                "spent": round(self._spent_before + self._spent(), 6),
                 "total_steps": sum(work.result.steps for work in done.values()),
                 **({} if solo else {"messages_sent": len(postings)}),
                 **self._teamwork(),
@@ -202,6 +206,10 @@ class Trial:
         recording = self._bench.models.recording(self._directory)
         moments = moments_of(recording.read_events()) if recording is not None else None
         self._directory.write_events(timeline(entries, transcripts, moments))
+
+    def _spent(self) -> float:
+        """US dollars this attempt is known to have cost so far."""
+        return sum(seat.spent() for seat in self._team.seats)
 
     def _expenses(self) -> dict[str, Any]:
         """What the agents' sandboxes cost, where they cost anything."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from cooperbench.dataset.model import Pair
 from cooperbench.runs.directory import SETTINGS, RunDirectory
-from cooperbench.runs.trial import TrialDirectory, agents_of, finished
+from cooperbench.runs.trial import TrialDirectory, agents_of, finished, number, spent_on
 
 Ran = Literal["done", "error", "pending"]
 Judgement = Literal["pass", "fail", "error", "pending"]
@@ -40,6 +40,8 @@ class Standing:
     integrity: int
     sandbox_cost: float | None = None
     """US dollars its agents' sandboxes cost, where they cost anything."""
+    spent: float = 0.0
+    """US dollars it is known to have cost, all its attempts and their sandboxes."""
 
 
 def standings(run: RunDirectory) -> Iterator[Standing]:
@@ -65,15 +67,16 @@ def standing(trial: TrialDirectory) -> Standing:
         setting=trial.setting,
         ran=ran,
         judged=_judgement(ran, verdict, unjudged),
-        cost=_number(result.get("total_cost")),
-        seconds=_number(result.get("duration_seconds")) or 0.0,
-        steps=int(_number(result.get("total_steps")) or 0),
-        messages=int(_number(result.get("messages_sent")) or 0),
+        cost=number(result.get("total_cost")),
+        seconds=number(result.get("duration_seconds")) or 0.0,
+        steps=int(number(result.get("total_steps")) or 0),
+        messages=int(number(result.get("messages_sent")) or 0),
         error=_error(result) or unjudged,
         merge=_text((verdict or {}).get("merge"), "status"),
         unapplied=_unapplied(verdict),
         integrity=_length((verdict or {}).get("integrity")),
-        sandbox_cost=_number(result.get("sandbox_cost")),
+        sandbox_cost=number(result.get("sandbox_cost")),
+        spent=spent_on(result),
     )
 
 
@@ -202,10 +205,6 @@ def _unapplied(verdict: Mapping[str, Any] | None) -> int:
 def _text(value: Any, key: str) -> str | None:
     found = value.get(key) if isinstance(value, dict) else None
     return str(found) if found is not None else None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _length(value: Any) -> int:

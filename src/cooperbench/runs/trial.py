@@ -50,6 +50,19 @@ def agents_of(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {"agent1": single} if isinstance(single, Mapping) else {}
 
 
+def spent_on(result: Mapping[str, Any]) -> float:
+    """US dollars a trial of this result is known to have cost: models and sandboxes, earlier attempts included."""
+    known = number(result.get("spent"))
+    if known is not None:
+        return known
+    return (number(result.get("total_cost")) or 0.0) + (number(result.get("sandbox_cost")) or 0.0)
+
+
+def number(value: Any) -> float | None:
+    """A number of a file's; None for whatever else stands there."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
 @dataclass(frozen=True, slots=True)
 class TrialDirectory:
     """One trial on disk. Reading never fails on what a killed harness or another program left there."""
