@@ -2,10 +2,11 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-docker check format bench docs real clean
+.PHONY: help demo test test-docker check format bench docs real canary clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
+CANARY := $(VENV)-canary
 # Where sandboxes of `make demo` run; empty: on this machine, without any container engine.
 BACKEND ?=
 # How many processes run the tests: one more than most machines of CI have processors, for much of a test is waiting.
@@ -48,8 +49,15 @@ docs: $(VENV)/.installed-test  ## run every snippet of the documentation
 real: $(VENV)/.installed-test  ## two published tasks, rebuilt from source archives, judged whole (needs the package index)
 	$(BIN)/python -m pytest tests/real -m real $(ARGS)
 
+# What is coming, and not what is here: a release that breaks us is to be known of, and is no reason to stop a change.
+canary: $(CANARY)/.installed  ## the modal backend against the newest release of Modal's client, whatever pyproject.toml allows
+	@$(CANARY)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade modal
+	@echo "canary: modal $$($(CANARY)/bin/python -c 'import importlib.metadata as m; print(m.version("modal"))'); $$(\
+	  $(CANARY)/bin/python -m pip check | grep '^cooperbench .* modal' || echo 'pyproject.toml allows it')"
+	$(CANARY)/bin/python -m pytest tests/modal tests/unit/modal tests/contract/test_checks.py -k modal $(ARGS)
+
 clean:  ## remove the environment and caches; runs in logs/ stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(CANARY) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The newest Python that will do. A venv made by another Python is made anew.
@@ -73,6 +81,11 @@ $(VENV)/.installed-docker $(VENV)/.installed-modal $(VENV)/.installed-gcp: $(VEN
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $(VENV)/.installed $@
+
+$(CANARY)/.installed: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python -m venv --clear $(CANARY)
+	@$(CANARY)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from cooperbench.eval.backends.gcp import GCPBatchBackend
-from tests.gcp import clouds
+from cooperbench.runs import RunDirectory
+from tests.gcp import clouds, trials
 from tests.loopback.gcp.cloud import BUCKET, Cloud
 
 
@@ -40,3 +42,9 @@ def backend(cloud: Cloud) -> Iterator[GCPBatchBackend]:
     """As anybody gets it; closed afterwards."""
     with clouds.backend_on(cloud) as made:
         yield made
+
+
+@pytest.fixture
+def run(tmp_path: Path, cloud: Cloud) -> RunDirectory:
+    """See `trials.handed_in`."""
+    return trials.handed_in(tmp_path, cloud)

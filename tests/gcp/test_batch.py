@@ -135,7 +135,11 @@ def test_tokens_that_end_are_renewed(cloud: Cloud, backend: GCPBatchBackend) -> 
     assert set(runs_of_items(cloud).values()) == {1}
 
 
-@pytest.mark.parametrize("happens", [{"lost": True}, {"status": 503}], ids=["lost answers", "refusals"])
+@pytest.mark.parametrize(
+    "happens",
+    [{"lost": True}, {"status": 503}, {"status": 429}],
+    ids=["lost answers", "refusals", "too many"],
+)
 def test_each_is_judged_once(happens: dict[str, int], cloud: Cloud, backend: GCPBatchBackend) -> None:
     faults = [
         cloud.fault(operation, subject=subject, **happens)
@@ -148,10 +152,14 @@ def test_each_is_judged_once(happens: dict[str, int], cloud: Cloud, backend: GCP
             ("storage.objects.get", "*/manifest"),
             ("storage.objects.get", "*/work"),
             ("storage.objects.list", "*"),
+            ("batch.ListTasks", "*"),
             ("batch.DeleteJob", "*"),
+            ("storage.batch", "*"),
         )
     ]
-    all_fine(done(backend, [work(n) for n in range(4)], wishes(2)), 4)
+    ledger = Notebook()
+    all_fine(done(backend, [work(n) for n in range(4)], wishes(2), ledger), 4)
+    assert [account["judgements"] for account in ledger.accounts if account["machine_seconds"] > 0] == [4]
     assert [fault.operation for fault in faults if not fault.reached.is_set()] == []
     assert runs_of_items(cloud) == {str(n): 1 for n in range(4)}
     assert max(cloud.store.writes.values()) == 1

@@ -16,40 +16,14 @@ from typing import Any
 
 import pytest
 
-from cooperbench import evaluate
-from cooperbench.dataset import Pair, demo_dataset, load_dataset
-from cooperbench.errors import UsageError
-from cooperbench.eval.sources import ready_image
 from cooperbench.runs import RunDirectory
 from tests.gcp import clouds
-from tests.judging.parity import TODO
+from tests.gcp.trials import PAIRS, verdicts
 from tests.loopback.gcp.cloud import BUCKET, Cloud
 from tests.loopback.gcp.test_batch import until
 from tests.loopback.gcp.traffic import Fault
 
 ROOT = Path(__file__).parents[2]
-PAIRS = {(1, 2): False, (1, 3): True, (2, 3): True, (3, 4): False}
-"""Features whose reference solutions are handed in; whether they pass together."""
-
-
-@pytest.fixture
-def run(tmp_path: Path, cloud: Cloud) -> RunDirectory:
-    """Four finished trials without verdicts, their image in the registry."""
-    dataset = load_dataset(demo_dataset())
-    task = dataset.task(*TODO)
-    ready_image(cloud.local, task)
-    run = RunDirectory(tmp_path / "logs", "killed")
-    gold = {feature.number: feature.gold_patch for feature in task.features.values()}
-    for features in PAIRS:
-        trial = run.trial("coop", Pair(*TODO, features))
-        for number in features:
-            trial.write_patch(number, gold[number])
-        agents = {f"agent{i}": {"feature_id": n, "status": "Submitted"} for i, n in enumerate(features, 1)}
-        trial.write_result(
-            {"repo": TODO[0], "task_id": TODO[1], "features": list(features), "agents": agents}
-        )
-    cloud.zone.made.clear()
-    return run
 
 
 def begin(run: RunDirectory, cloud: Cloud) -> subprocess.Popen[bytes]:
@@ -82,10 +56,6 @@ def kill_at(happens: Fault, run: RunDirectory, cloud: Cloud) -> None:
     happens.gate.set()
 
 
-def verdicts(run: RunDirectory) -> dict[tuple[int, ...], bool | None]:
-    return {trial.pair.features: (trial.read_verdict() or {}).get("passed") for trial in run.trials()}
-
-
 def accounts(run: RunDirectory) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads((run.path / "batches.json").read_text())
     return found
@@ -97,6 +67,7 @@ def check_whole(run: RunDirectory, cloud: Cloud) -> None:
     assert run.read_batch() is None
     (account,) = accounts(run)
     assert account["judgements"] == len(PAIRS)
+    assert account["machine_seconds"] > 0, "what it has cost is not lost with its job"
     assert cloud.batch.records() == []
     assert cloud.store.names(BUCKET) == []
     made = Counter(name.rpartition("-")[2] for vm in cloud.zone.made for name in vm.engine.made)
@@ -122,6 +93,7 @@ def test_at_every_step(run: RunDirectory, cloud: Cloud) -> None:
         ("batch.CreateJob", "*"),
         ("storage.objects.list", "*"),
         ("storage.objects.get", "*/results/*"),
+        ("batch.ListTasks", "*"),
         ("batch.DeleteJob", "*"),
         ("storage.batch", "*"),
     )
@@ -183,15 +155,6 @@ def test_ctrl_c_again_cancels_it(run: RunDirectory, cloud: Cloud, unclaimed: Eve
         "its machines end before anything is collected and removed"
     )
     assert "batch.ListTasks" not in late
-
-
-def test_what_earlier_batches_have_cost_is_spent(run: RunDirectory, cloud: Cloud) -> None:
-    run.clear_batch({"judgements": 9, "dollars_estimated": 5.0})
-    where: dict[str, Any] = {"dataset_dir": demo_dataset(), "logs_dir": run.path.parent, "backend": "gcp"}
-    with pytest.raises(UsageError, match=r"more than the \$0\.00 left of --max-cost"):
-        evaluate(run.name, max_cost=5.0, **where)
-    assert cloud.traffic.count("batch.CreateJob") == 0
-    assert cloud.store.names(BUCKET) == []
 
 
 def test_what_a_killed_harness_left_is_swept(cloud: Cloud) -> None:

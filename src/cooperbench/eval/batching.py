@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cooperbench.budget import Budget
@@ -51,7 +51,13 @@ class _Entry:
         return plan_of(self.task, self.trial, self.judging, self.digest)
 
     def job(self) -> Job:
-        return self.plan().job
+        return replace(self.plan().job, image=self.image)
+
+    @property
+    def image(self) -> str:
+        """As machines pull it: with the digest, where one is known, so that it can be no other."""
+        name = self.task.image
+        return f"{name}@{self.digest}" if self.digest is not None and "@" not in name else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ class Batch:
     budget: Budget
     force: bool
     tell: Progress
+    frozen: Mapping[str, str] = field(default_factory=dict)
+    """Digests of images that are to be no others."""
 
     def judge(self, backend: BatchBackend, trials: Sequence[TrialDirectory]) -> None:
         """Judge trials that have no current verdict, and those of an earlier batch that is still under way.
@@ -97,7 +105,7 @@ class Batch:
         entries = self._pending(backend, trials, ledger.keys())
         if not entries and ledger.read() is None:
             return
-        works = [Work(key, entry.task.image, entry.job) for key, entry in entries.items()]
+        works = [Work(key, entry.image, entry.job) for key, entry in entries.items()]
         presses: list[bool] = []  # of Ctrl-C; appended to by a signal handler, which must not take a lock
         wishes = Wishes(
             self.concurrency,
@@ -150,7 +158,8 @@ class Batch:
     def _looked_at(self, trial: TrialDirectory, supply: Supply) -> tuple[_Entry, str, dict[str, Any] | None]:
         """The trial as an entry, its key, and its verdict if it has one that holds."""
         task = self._task(trial)
-        entry = _Entry(trial, task, self.judging, supply.ready(task))
+        digest = supply.ready(task) or self.frozen.get(task.image)
+        entry = _Entry(trial, task, self.judging, digest)
         plan = entry.plan()
         stored = trial.read_verdict()
         return entry, _key(trial, plan), stored if stored is not None and is_current(stored, plan) else None

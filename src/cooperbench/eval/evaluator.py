@@ -105,11 +105,8 @@ def evaluate(
             try:
                 tasks = [dataset.task(trial.pair.repo, trial.pair.task_id) for trial in trials]
                 if offers(chosen.backend, BatchBackend):
-                    if frozen:
-                        raise UsageError(
-                            f"backend {chosen.name} judges in batches, for which there is no --frozen"
-                        )
-                    batch = Batch(run, dataset, judging, workers, budget, force, tell)
+                    pinned = recorded_images(config) if frozen else {}
+                    batch = Batch(run, dataset, judging, workers, budget, force, tell, pinned)
                     batch.judge(chosen.backend, trials)
                 else:
                     till = Till(run, chosen.backend, budget)

@@ -120,8 +120,9 @@ class Shelf:
         self._also[name] = Published(image, env or {}, tuple(entrypoint.split()))
 
     def published(self, image: str) -> Published:
-        """What a name stands for."""
-        return self._also.get(image) or Published(image)
+        """What a name stands for, with or without its digest."""
+        name = image.partition("@")[0]
+        return self._also.get(name) or Published(name)
 
     def digest(self, image: str) -> str:
         """Of an image in the registry."""
@@ -130,6 +131,10 @@ class Shelf:
         except CooperBenchError as error:
             text = f"Error response from daemon: manifest for {image} not found: manifest unknown: {error}"
             raise CommandFailed(text) from error
+        if "@" in image and not image.endswith(f"@{digest}"):
+            raise CommandFailed(
+                f"Error response from daemon: manifest for {image} not found: manifest unknown"
+            )
         return digest or f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"
 
     def sandbox(self, image: str, network: str, workdir: str) -> LocalSandbox:

@@ -136,12 +136,14 @@ class Jobs:
 
     def seconds_run(self, job_id: str) -> float:
         """For how long a job's tasks have been running, all together, by the service's own clock."""
-        total = 0.0
-        with complaints(f"looking at the tasks of job {job_id}"):
-            parent = f"{self.name(job_id)}/taskGroups/group0"
-            for task in self._client.list_tasks(request={"parent": parent, "page_size": 1000}, timeout=60):
-                total += _seconds_run(task.status.status_events)
-        return total
+        request = {"parent": f"{self.name(job_id)}/taskGroups/group0", "page_size": 1000}
+
+        def ask() -> float:
+            with complaints(f"looking at the tasks of job {job_id}"):
+                tasks = self._client.list_tasks(request=request, timeout=60)
+                return sum(_seconds_run(task.status.status_events) for task in tasks)
+
+        return patiently(ask)
 
     def ours(self) -> list[Any]:
         """Every job of this product in the region, as the vendor's values."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from typing import IO, Any
 
 from cooperbench.errors import BackendError
@@ -144,13 +145,17 @@ class Store:
         """Delete everything below `prefix`; how much that was."""
         names = self.names(prefix)
         for some in _groups(names, _TOGETHER):
-            with (
-                complaints(f"removing {prefix} from bucket {self.bucket}"),
-                self._client.batch(raise_exception=False),
-            ):
-                for name in some:
-                    self._bucket.blob(name).delete()
+            patiently(partial(self._remove_some, some, prefix))
         return len(names)
+
+    def _remove_some(self, names: list[str], prefix: str) -> None:
+        """In one call, which may be repeated: what is gone already is fine."""
+        with (
+            complaints(f"removing {prefix} from bucket {self.bucket}"),
+            self._client.batch(raise_exception=False),
+        ):
+            for name in names:
+                self._bucket.blob(name).delete()
 
 
 def _once() -> dict[str, Any]:

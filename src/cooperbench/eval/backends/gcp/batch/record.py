@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cooperbench.errors import BackendError
@@ -31,6 +31,8 @@ class Record:
     labels: Mapping[str, str]
     submitted: bool = False
     """Whether the service is known to have had it."""
+    account: Mapping[str, Any] = field(default_factory=dict)
+    """What it came to, once that is known: when the job is gone nobody else can say."""
 
     def to_json(self) -> dict[str, Any]:
         """As a ledger keeps it."""
@@ -72,4 +74,6 @@ def from_json(found: Mapping[str, Any]) -> Record:
                 "product=cooperbench in the Google Cloud console, then remove batch.json from the run's directory"
             )
     values = {name: found[name] for name in _TYPES}
-    return Record(**{**values, "keys": tuple(map(str, values["keys"]))})
+    account = found.get("account")
+    known = account if isinstance(account, dict) else {}
+    return Record(**{**values, "keys": tuple(map(str, values["keys"])), "account": known})

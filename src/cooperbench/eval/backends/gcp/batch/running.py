@@ -257,7 +257,8 @@ class Batches:
         self, record: Record, meter: cost.Meter, todo: dict[str, Work], seen: set[str]
     ) -> Iterator[tuple[str, Outcome]]:
         """Account for a batch, end it and leave nothing of it; the ledger forgets it last."""
-        account = self._account(record, meter)
+        account = dict(record.account) or self._account(record, meter)
+        self._ledger.write(replace(record, submitted=True, account=account).to_json())
         ending = self._jobs.delete(record.job_id)
         if self._over:  # what was paid for is kept
             yield from self._new(record, todo, seen)
