@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
 from collections.abc import Iterator
 
 import pytest
+from docker.types import IPAMConfig, IPAMPool
 
 from cooperbench.errors import SandboxStartError
-from cooperbench.eval.backends.docker import DockerBackend, DockerSandbox, containers
-from cooperbench.eval.backends.docker.containers import INTERNAL
+from cooperbench.eval.backends.docker import DockerBackend, DockerSandbox, networks
+from cooperbench.eval.backends.docker.networks import INTERNAL
 from tests.docker import engines
 
 SERVE = "import socket; s = socket.create_server(('', 8000)); print('up', flush=True); s.accept()"
@@ -43,13 +45,26 @@ def test_internal_is_each_other_and_nothing_else(either: DockerBackend) -> None:
         try:
             serving = f'python3 -c "{SERVE}" >/up & until grep -q up /up; do :; done'
             assert second.run(["sh", "-c", serving], timeout=60).returncode == 0
-            assert _reaches(first, _address(second), 8000)
+            with _past_the_other_engines_firewall(first):
+                assert _reaches(first, _address(second), 8000)
             bridge = _address(first).rsplit(".", 1)[0] + ".1"
             hosts = {bridge, *(address for address in _own_addresses() if address != "127.0.0.1")}
             assert [each for each in hosts if _reaches(first, each, service.getsockname()[1])] == []
         finally:
             first.terminate()
             second.terminate()
+
+
+@contextlib.contextmanager
+def _past_the_other_engines_firewall(sandbox: DockerSandbox) -> Iterator[None]:
+    """Docker's firewall lets nothing pass between the sandboxes of another engine on its machine."""
+    network = _address(sandbox).rsplit(".", 1)[0] + ".0/24"
+    rule = ["FORWARD", "-s", network, "-d", network, "-j", "ACCEPT"]
+    subprocess.run(["iptables", "-I", *rule], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["iptables", "-D", *rule], check=True)
 
 
 def _own_addresses() -> set[str]:
@@ -73,11 +88,32 @@ def test_a_network_of_that_name_that_is_not_ours(
     either: DockerBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = "cooperbench-test-taken"
-    monkeypatch.setattr(containers, "INTERNAL", taken)
+    monkeypatch.setattr(networks, "INTERNAL", taken)
     with _on(either, "internal") as backend:
         backend.client().create_network(taken, driver="bridge")
         try:
-            with pytest.raises(SandboxStartError, match=f"docker network rm {taken}"):
+            with pytest.raises(SandboxStartError, match=f"(docker|podman) network rm {taken}"):
                 backend.create_sandbox(engines.IMAGE)
         finally:
             backend.client().remove_network(taken)
+
+
+def test_a_network_of_ours_with_an_address_of_the_hosts(
+    podman: DockerBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Podman makes one by Docker's API: its bridge leads to all of the host's services."""
+    monkeypatch.setattr(networks, "INTERNAL", "cooperbench-test-open")
+    with _on(podman, "internal") as backend:
+        pool = IPAMPool(subnet="10.231.77.0/24", gateway="10.231.77.1")
+        backend.client().create_network(
+            networks.INTERNAL,
+            driver="bridge",
+            internal=True,
+            labels=networks._OURS,
+            ipam=IPAMConfig(pool_configs=[pool]),
+        )
+        try:
+            with pytest.raises(SandboxStartError, match=f"podman network rm {networks.INTERNAL}"):
+                backend.create_sandbox(engines.IMAGE)
+        finally:
+            backend.client().remove_network(networks.INTERNAL)

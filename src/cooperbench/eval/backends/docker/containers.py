@@ -12,21 +12,13 @@ from typing import Any
 
 from cooperbench.errors import SandboxStartError
 from cooperbench.eval.backends.base import SandboxSpec
-from cooperbench.eval.backends.docker import owner
+from cooperbench.eval.backends.docker import networks, owner
 from cooperbench.eval.backends.docker.config import Settings
 from cooperbench.eval.backends.docker.engine import Engine, EngineGone, Refused, complaints, one_line
 from cooperbench.eval.backends.docker.lane import Lane, LaneLost, new_word
 from cooperbench.eval.backends.docker.stream import Stream
 
 log = logging.getLogger(__name__)
-
-INTERNAL = "cooperbench-internal"
-"""The engine's network of mode `internal`: containers reach each other there, and nothing else."""
-
-_NO_HOST = {"com.docker.network.bridge.inhibit_ipv4": "true"}
-"""The bridge gets no address: else all of the host's services would be reached at it. Podman gives it none anyway."""
-
-_OURS = {owner.PRODUCT: "cooperbench"}
 
 _DROPPED = ["MKNOD", "NET_RAW"]
 _READY = 120.0
@@ -60,7 +52,7 @@ def start(engine: Engine, settings: Settings, spec: SandboxSpec) -> tuple[str, L
 
 def _start(engine: Engine, settings: Settings, spec: SandboxSpec) -> tuple[str, Lane]:
     ready = new_word()
-    network = _network(engine, settings, spec)
+    network = networks.of(engine, settings, spec)
     config = configuration(settings, spec, network, Lane.command(ready, spec.workdir))
     name = f"cooperbench-{secrets.token_hex(8)}"
     with complaints(engine, f"making a container of {spec.image}"):
@@ -107,31 +99,6 @@ def configuration(
             "CapDrop": _DROPPED,
         },
     }
-
-
-def _network(engine: Engine, settings: Settings, spec: SandboxSpec) -> str:
-    wanted = spec.network or settings.network
-    if wanted == "open":
-        return settings.open_network or "default"
-    if wanted == "internal":
-        _make_internal(engine)
-        return INTERNAL
-    return wanted
-
-
-def _make_internal(engine: Engine) -> None:
-    """See that the network is there, and is ours: of another of its name nobody knows what it lets through."""
-    with complaints(engine, f"making the network {INTERNAL}"):
-        found = engine.api.networks(names=[INTERNAL])
-        if not found:
-            engine.api.create_network(
-                INTERNAL, driver="bridge", internal=True, options=_NO_HOST, labels=_OURS, check_duplicate=True
-            )
-            return
-    if not (found[0].get("Internal") and _OURS.items() <= (found[0].get("Labels") or {}).items()):
-        raise SandboxStartError(
-            f"the network {INTERNAL} on {engine.name} was not made by us: docker network rm {INTERNAL}"
-        )
 
 
 def _begin(engine: Engine, container: str, ready: str, spec: SandboxSpec) -> Lane:
