@@ -41,6 +41,8 @@ LAYERS: list[dict[str, list[str]]] = [
             "eval.testlog",
             "eval.health",
             "eval.integrity",
+            "eval.manifests",
+            "eval.sourcelines",
             "eval.steering",
             "eval.suspicions",
         ],

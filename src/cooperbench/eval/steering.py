@@ -1,6 +1,7 @@
 """Files that can steer a test run or the judge without being tested: known by name, mode, or a few lines of a diff.
 
-Each check yields reasons; what is done about them is `integrity`. What code says is `suspicions`.
+Each check yields reasons; what is done about them is `integrity`. What code says is `suspicions`, what a setting in a
+project's own file does is `manifests`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cooperbench.patches import SUBMODULE, SYMLINK, FilePatch, added_lines, hunk_lines
+from cooperbench.eval.manifests import TOOLS, steering_line
+from cooperbench.patches import SUBMODULE, SYMLINK, FilePatch, added_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +29,52 @@ class Reason:
 def reasons(section: FilePatch) -> Iterator[Reason]:
     """Everything about one file's patch that could steer."""
     for path in section.names:
-        for kind, detail in _by_name(path, appears=section.created or path != section.old):
+        appears = section.created or path != section.old
+        # A link can stand for a directory, and then has its files.
+        places = (path, f"{path}/__init__.py", f"{path}/config") if section.mode == SYMLINK else (path,)
+        for kind, detail in (found for place in places for found in _by_name(place, appears)):
             yield Reason(kind, path, detail)
     yield from _by_mode(section)
-    yield from _by_settings(section)
+    yield from _by_form(section)
+    if (line := steering_line(section)) is not None:
+        yield Reason("steering", section.path, "sets how the project is built or tested", line)
 
 
 # By name.
 
-_PYTHON = r"conftest\.py|(?:site|user)customize\.py|.*\.pth|.*\.egg-link|\.?pytest\.(?:ini|toml)|tox\.ini|\.coveragerc"
-_SCRIPT = (
-    r"(?:jest|vitest|vite|babel|playwright|cypress)\.(?:config|setup|workspace)\..+|karma\.conf\..+|setuptests\..+"
-    r"|\.(?:babelrc|mocharc|swcrc|npmrc|yarnrc|pnp|pnpmfile)(?:\..+)?"
+_PYTHON = (
+    r"conftest\.py|(?:site|user)customize\.py|.*\.pth|.*\.egg-link|\.?pytest\.(?:ini|toml)|tox\.(?:ini|toml)|\.coveragerc"
+    r"|pip\.conf|\.pydistutils\.cfg|(?:uv|hatch|pixi)\.toml|(?:hatch|pdm)_build\.py|noxfile\.py|\.python-version"
 )
+_SCRIPT = (
+    r"(?:jest|vitest|vite|babel|playwright|cypress|ava|wtr|web-test-runner)\.(?:config|setup|workspace|preset)\..+"
+    r"|karma\.conf\..+|(?:jest|vitest|test|tests)[-_.]?(?:setup|preset|environment|resolver|transform(?:er)?|globals?)\..+"
+    r"|(?:global[-_.]?)?setup[-_.]?(?:jest|vitest|tests?)\..+|bunfig\.toml|pnpm-workspace\.yaml|deno\.jsonc?"
+    r"|\.(?:babelrc|mocharc|swcrc|npmrc|yarnrc|pnp|pnpmfile|taprc|nycrc|c8rc)(?:\..+)?"
+)
+_SHELL = r"(?:runner|run_tests)\.sh|(?:.*[-_.])?tests?(?:[-_.].*)?\.(?:sh|bash|mk)"
 _NAMES = (
-    (re.compile(_PYTHON), "steering", "is loaded or read by Python or pytest on its own"),
+    (re.compile(_PYTHON), "steering", "is loaded or read by Python or its tools on its own"),
     (re.compile(_SCRIPT), "steering", "configures how JavaScript is installed, built or tested"),
-    (re.compile(r"setup\.py|build\.rs"), "steering", "runs while the project is installed or built"),
-    (re.compile(r"go\.work|rust-toolchain(?:\.toml)?"), "steering", "chooses what the tests are built with"),
-    (re.compile(r"(?:runner|run_tests)\.sh"), "steering", "is named like the program that runs the tests"),
-    (re.compile(r"\.gitattributes|\.gitmodules|\.gitconfig"), "git", "changes how git treats the tree"),
     (
-        re.compile(r".*\.(?:so(?:\.\d+)*|pyd|dylib|dll|node|a|o|wasm|py[co]|class|jar|exe)"),
+        re.compile(r"setup\.py|build\.rs|meson\.build"),
+        "steering",
+        "runs while the project is installed or built",
+    ),
+    (re.compile(r"(?:gnu)?makefile|justfile|taskfile\.ya?ml"), "steering", "says what make and the like run"),
+    (
+        re.compile(r"go\.work|rust-toolchain(?:\.toml)?|\.(?:nvmrc|node-version|tool-versions)"),
+        "steering",
+        "chooses what the tests are built with",
+    ),
+    (re.compile(_SHELL), "steering", "is named like the program that runs the tests"),
+    (
+        re.compile(r"\.gitattributes|\.gitmodules|\.gitconfig|\.lfsconfig"),
+        "git",
+        "changes how git treats the tree",
+    ),
+    (
+        re.compile(r".*\.(?:so(?:\.\d+)*|pyd|dylib|dll|node|a|o|wasm|py[co]|class|jar|exe|whl|egg|pyz)"),
         "compiled",
         "is compiled code, which cannot be read",
     ),
@@ -58,6 +84,12 @@ _PLACES = (
     (re.compile(r"(?:.*/)?\.(?:husky|githooks)/.*", re.S), "git", "is a git hook"),
     (re.compile(r"(?:.*/)?\.cargo/config(?:\.toml)?", re.S), "steering", "configures cargo"),
     (re.compile(r"vendor/modules\.txt"), "steering", "makes Go build with the vendored modules"),
+    (re.compile(r"(?:.*/)?jest/.*\.[cm]?[jt]sx?", re.S), "steering", "configures how JavaScript is tested"),
+    (
+        re.compile(r"(?:.*/)?(?:vendor/[^/]+\.[^/]+|_vendor)/.*", re.S),
+        "shadow",
+        "replaces a package that comes with the project",
+    ),
     (
         re.compile(r"(?:.*/)?(?:node_modules|site-packages|dist-packages)/.*", re.S),
         "shadow",
@@ -70,12 +102,12 @@ _PLACES = (
     ),
     (re.compile(r"(?:\.\.)?/.*|\.\.", re.S), "outside", "lies outside the tree"),
 )
-_TOOLS = re.compile(
-    r"git|python[\d.]*|pip[\d.]*|pytest|py\.test|tox|uv|sh|bash|dash|ash|env|busybox|timeout|make|node|npm|npx|yarn|pnpm"
-    r"|jest|vitest|go|gofmt|cargo|rustc|head|tail|grep|sed|awk|cat|tee"
-)
+_TOOLS = re.compile(TOOLS)
 _FRAMEWORKS = re.compile(r"(?:.*/)?(?:pytest|_pytest|pluggy)(?:\.py|/.*\.py)", re.S)
-_MODULE = re.compile(r"(?:(?:src|lib|python)/)?([^/]+?)(?:\.py|/__init__\.py)")
+# Below directories that can be no packages, or are not meant to be: where a search for modules may begin.
+_MODULE = re.compile(
+    r"(?:(?:src|libs?|python|packages|projects|[^/]*-[^/]*)/)*([^/]+?)(?:\.py|/__init__\.py)"
+)
 _SHADOWED = sys.stdlib_module_names | {
     "pytest",
     "_pytest",
@@ -87,7 +119,21 @@ _SHADOWED = sys.stdlib_module_names | {
     "xdist",
     *("packaging", "pygments", "colorama", "exceptiongroup", "tomli", "attr", "attrs"),
     *("anyio", "coverage", "execnet", "typeguard", "setuptools", "pkg_resources", "pip"),
+    *(
+        "mock",
+        "numpy",
+        "pandas",
+        "freezegun",
+        "time_machine",
+        "responses",
+        "requests_mock",
+        "respx",
+        "vcr",
+        "trio",
+    ),
+    *("testfixtures", "dirty_equals", "inline_snapshot", "syrupy", "faker", "parameterized", "ddt", "sybil"),
 }
+"""Modules that a test run loads before the code under test, or takes what it expects from."""
 _PLUGIN = re.compile(r"_?(?:pytest|hypothesis)_\w+")
 """Modules that pytest loads by their entry point: one of that name in the tree comes first."""
 
@@ -123,9 +169,16 @@ def _by_mode(section: FilePatch) -> Iterator[Reason]:
         yield Reason("git", section.path, "is a submodule: its contents are not in the patch")
     elif section.mode == SYMLINK:
         targets = [line.text.decode("utf-8", "backslashreplace") for line in added_lines(section)]
-        detail = _leads_out(section.path, targets[0]) if targets else "is a link to an unknown place"
+        detail = _leads_astray(section.path, targets[0]) if targets else "is a link to an unknown place"
         if detail and (targets or section.created):
             yield Reason("link", section.path, detail)
+
+
+def _leads_astray(path: str, target: str) -> str | None:
+    code = _CODE_NAME.fullmatch(path)
+    if code and posixpath.splitext(target)[1] != code.group(1):
+        return "is code that lies in a file of another kind"
+    return _leads_out(path, target)
 
 
 def _leads_out(path: str, target: str) -> str | None:
@@ -137,52 +190,19 @@ def _leads_out(path: str, target: str) -> str | None:
     return "is a link into git's own directory" if ".git" in place.lower().split("/") else None
 
 
-# By settings, in files that hold more than those.
+# By form.
 
-# Lines are read without blanks and quotes, which TOML allows around keys and their parts.
-
-_INSIGNIFICANT = re.compile(rb"[\s\"']")
-_SECTION = re.compile(rb"\[+([^\]]+)\]")
-_ESCAPED = re.compile(rb"[^=:]*\\[uUx]")
-"""A key written in escapes."""
-_PYTHON_SECTION = re.compile(rb"tool[.:]pytest|pytest|tool\.coverage|build-system|.*entry.?points.*pytest")
-_PYTHON_SETTING = re.compile(
-    rb"(?:[\w.]*\.)?(?:addopts|python_(?:files|classes|functions)|testpaths|norecursedirs|usefixtures|required_plugins"
-    rb"|pythonpath|pytest11|build-backend|backend-path|cmdclass)\b|(?:.*\W)?ini_options\b|-[\w-]"
+_CODE_NAME = re.compile(
+    r".*(\.(?:pyi?|pyx|sh|bash|go|rs|c|h|cc|cpp|rb|java|[cm]?[jt]sx?|toml|json|cfg|ini|ya?ml))", re.I | re.S
 )
-_CARGO_SECTION = re.compile(rb"profile\.test|test$|patch|replace|build-dependencies")
-_CARGO_SETTING = re.compile(rb"(?:.*[.{,])?(?:harness|autotests|build|test)=")
-_NPM_SETTING = re.compile(
-    rb"(?:.*[{,])?(?:(?:pre|post)?(?:test|install)(?::[^:]*)?|prepare|jest|vitest|mocha|babel|testEnvironment"
-    rb"|setupFiles\w*|transform|moduleNameMapper|testMatch|testRegex|globalSetup|globalTeardown|reporters):"
-)
-_TYPESCRIPT_SETTING = re.compile(rb"(?:.*[{,])?(?:@jest/.*|jest|vitest|mocha|expect|node:test):")
-_GO_SETTING = re.compile(rb".*=>|toolchain")
-_NOTHING = re.compile(rb"(?!)")
-_LONGEST = 4096
-_SETTINGS = {
-    "pyproject.toml": (_PYTHON_SECTION, _PYTHON_SETTING),
-    "setup.cfg": (_PYTHON_SECTION, _PYTHON_SETTING),
-    "Cargo.toml": (_CARGO_SECTION, _CARGO_SETTING),
-    "package.json": (_NOTHING, _NPM_SETTING),
-    "tsconfig.json": (_NOTHING, _TYPESCRIPT_SETTING),
-    "go.mod": (_NOTHING, _GO_SETTING),
-}
+_BINARY = re.compile(rb"^(?:GIT binary patch|Binary files .* differ)\r?$", re.MULTILINE)
 
 
-def _by_settings(section: FilePatch) -> Iterator[Reason]:
-    known = next((_SETTINGS[n] for n in map(posixpath.basename, section.names) if n in _SETTINGS), None)
-    if known is None:
+def _by_form(section: FilePatch) -> Iterator[Reason]:
+    """Some languages take a file with zero bytes in it, and git shows no line of such a one."""
+    if section.new is None or section.mode in (SYMLINK, SUBMODULE):
         return
-    sections, settings = known
-    inside = False
-    for line in hunk_lines(section):
-        if line.marker == b"@":
-            inside = False
-            continue
-        text = _INSIGNIFICANT.sub(b"", line.text[:_LONGEST])
-        if header := _SECTION.match(text):
-            inside = sections.match(header.group(1)) is not None or b"\\" in header.group(1)
-        if line.marker in b"+-" and text and (inside or settings.match(text) or _ESCAPED.match(text)):
-            yield Reason("steering", section.path, "sets how the project is built or tested", line.number)
-            return
+    if _CODE_NAME.fullmatch(section.path) and _BINARY.search(section.raw):
+        yield Reason(
+            "compiled", section.path, "is code in a file that git holds for binary: it cannot be read"
+        )
