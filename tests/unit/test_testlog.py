@@ -58,6 +58,7 @@ def numbers(found: Counts) -> tuple[int, int, int, int]:
         ("node_tap", "node", (3, 0, 0, 2)),
         ("node_spec", "node", (3, 0, 0, 2)),
         ("node_tap_fail", "node", (3, 1, 0, 2)),
+        ("node_tap_coverage", "node", (2, 0, 0, 0)),
     ],
 )
 def test_real_logs(name: str, framework: str, expected: tuple[int, int, int, int]) -> None:
@@ -207,6 +208,29 @@ def test_a_test_that_runs_pytest_itself_does_not_confuse() -> None:
     assert mark in log("pytest_rA")
     found = counts(log("pytest_rA").replace(mark, inner + mark))
     assert (numbers(found), found.sessions, found.consistent) == ((6, 0, 0, 2), 1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("pytest_v", b" PASSED ", b" half a linePASSED "),
+        ("pytest_v", b" PASSED ", b"[is FAILED (so)] PASSED "),
+        ("pytest_v", b" PASSED ", b" some\nlines, the last oneFAILED PASSED "),
+        ("unittest_v", b"... ok\n", b"... half a lineok\n"),
+        ("unittest_v", b"... ok\n", b"... some\nlinesok\n"),
+    ],
+)
+def test_what_a_test_prints_before_its_outcome_takes_nothing_from_it(
+    name: str, before: bytes, after: bytes
+) -> None:
+    assert before in log(name)
+    assert counts(log(name).replace(before, after)) == counts(log(name))
+
+
+def test_nothing_but_a_coverage_report_follows_the_summary_of_tap() -> None:
+    assert counts(log("node_tap_coverage")).consistent
+    for more in (b"ok 3 - c\n", b"not ok 3 - c\n"):
+        assert counts(log("node_tap_coverage") + more).problem == "node:test ended without its summary"
 
 
 def test_the_other_frameworks_must_agree_too() -> None:

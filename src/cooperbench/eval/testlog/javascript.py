@@ -137,7 +137,8 @@ class NodeTest:
         elif found := _NODE.fullmatch(line):
             self._count(found.group(1).decode(), int(found.group(2)))
         elif self._block:
-            self._block = {}
+            # A coverage report follows the summary, as comments of the same kind.
+            self._block = self._block if len(self._block) == len(_BLOCK) and line.startswith(b"# ") else {}
         elif _NOT_OK.fullmatch(line):
             self._not_ok += 1
 

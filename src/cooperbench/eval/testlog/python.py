@@ -21,7 +21,11 @@ _SUMMARY = re.compile(
 _REPORT = re.compile(rb"={3,} .+ ={3,}")
 _COLLECTED = re.compile(rb"(?:.*collecting \.\.\. ?)?collected (\d{1,9}) items?(.*)")
 _WORKERS = re.compile(rb"\d+ workers? \[(\d{1,9}) items?\]|(?:gw\d+ \[(\d{1,9})\](?: / )?)+")
-_OUTCOME = re.compile(rb"(?:^| )(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)(?= \(|$)")
+_OUTCOMES = (
+    re.compile(rb"(?:^| )(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)$"),
+    re.compile(rb"(?:^| )(SKIPPED|XFAIL|XPASS) \(.*\)$"),
+    re.compile(rb"(PASSED)$"),  # with -s, behind what the test has printed without a line end
+)
 _DONE = re.compile(rb"\[[ \d%/]{1,12}\]$")
 _WORKER = re.compile(rb"\[gw\d+\] \[ *\d+%\] (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS) .*")
 _PROGRESS = re.compile(rb"(?:.* )?([.FEsxXRuU,-]+) *\[ *\d+%\]")
@@ -84,11 +88,12 @@ class Pytest:
             self._observe_outcome(_DONE.sub(b"", line).rstrip(b" "))
 
     def _observe_outcome(self, line: bytes) -> None:
-        outcome = _OUTCOME.search(line)
-        if outcome is None or (outcome.end() < len(line) and not line.endswith(b")")):
+        outcome = next((found for pattern in _OUTCOMES if (found := pattern.search(line))), None)
+        if outcome is None:
             return
         named = line.find(b"::", 0, outcome.start()) > 0
-        if named or outcome.start() == 0:  # alone on its line where the test has printed something (-s)
+        # Alone on its line, or behind other text, where the test has printed something (-s).
+        if named or outcome.start() == 0 or outcome.group(1) == b"PASSED":
             self._verbose = self._verbose or named
             self._seen[outcome.group(1)] += 1
 
@@ -196,6 +201,8 @@ class Unittest:
         self._named += _NAMED.fullmatch(line) is not None
         if self._named and (outcome := _VERDICT.fullmatch(line)):
             self._ok += outcome.group(1) == b"ok"
+        elif self._named and line.endswith(b"ok"):  # behind what the test has printed without a line end
+            self._ok += 1
         elif _MARKS.fullmatch(line):
             self._marks = line
 
