@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cooperbench.errors import RunConflict
+from cooperbench.errors import RunConflict, UsageError
 
 _serial = itertools.count()
 _PIECE = 1024 * 1024
@@ -120,12 +120,36 @@ def read_json(path: Path | str) -> Any:
     Callers treat None as "not done yet": a half-written file of a killed or older harness must never end a run.
     """
     try:
+        return _parsed(read_bytes(path))
+    except OSError:
+        return None
+
+
+def kept_json(path: Path | str) -> Any:
+    """`read_json` of a file whose absence makes work be done, paid for or written over again.
+
+    Raises:
+        UsageError: the file is there and the system does not let it be read, now or at all: nothing is known of it.
+    """
+    try:
         content = read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UsageError(
+            f"cannot read {path}: {why}; what it holds is not to be lost, so see to that first"
+        ) from error
+    return _parsed(content)
+
+
+def _parsed(content: bytes) -> Any:
+    try:
         try:
             return _decode(content.decode("utf-8"))
         except ValueError:  # it may be of another encoding
             return json.loads(content, parse_constant=_refused)
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 

@@ -61,7 +61,7 @@ class RunDirectory:
 
     def read_config(self) -> dict[str, Any] | None:
         """What the run was started with; None when there is none."""
-        found = atomic.read_json(self.path / "config.json")
+        found = atomic.kept_json(self.path / "config.json")
         return found if isinstance(found, dict) else None
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -78,7 +78,7 @@ class RunDirectory:
 
     def read_batch(self) -> dict[str, Any] | None:
         """What a backend noted of a batch of judgements that is under way; None when none is."""
-        found = atomic.read_json(self.path / _BATCH)
+        found = atomic.kept_json(self.path / _BATCH)
         return found if isinstance(found, dict) else None
 
     def write_batch(self, record: Mapping[str, Any]) -> None:
@@ -88,7 +88,7 @@ class RunDirectory:
     def clear_batch(self, account: Mapping[str, Any]) -> None:
         """The batch is over; what it came to is kept with those before it."""
         if account:
-            before = atomic.read_json(self.path / _BATCHES)
+            before = atomic.kept_json(self.path / _BATCHES)
             atomic.write_json(
                 self.path / _BATCHES, [*(before if isinstance(before, list) else []), dict(account)]
             )
@@ -96,7 +96,7 @@ class RunDirectory:
 
     def add_judging_cost(self, dollars: float) -> None:
         """Count what a judgement by itself has cost, in US dollars by estimate; for one caller at a time."""
-        before = _figures(atomic.read_json(self.path / _JUDGING))
+        before = _figures(atomic.kept_json(self.path / _JUDGING))
         atomic.write_json(
             self.path / _JUDGING,
             {
@@ -107,8 +107,8 @@ class RunDirectory:
 
     def judging_cost(self) -> float:
         """US dollars, by estimate, that judging has cost so far: in batches and one by one, as far as it is known."""
-        batches = atomic.read_json(self.path / _BATCHES)
-        accounts = [atomic.read_json(self.path / _JUDGING), *(batches if isinstance(batches, list) else [])]
+        batches = atomic.kept_json(self.path / _BATCHES)
+        accounts = [atomic.kept_json(self.path / _JUDGING), *(batches if isinstance(batches, list) else [])]
         return sum(_figures(account).get(_DOLLARS, 0.0) for account in accounts)
 
     def trial(self, setting: str, pair: Pair) -> TrialDirectory:
@@ -169,9 +169,13 @@ def _pairs_of_task(repo: str, task: str, path: Path) -> Iterator[Pair]:
 
 
 def _directories(path: Path) -> list[str]:
-    with contextlib.suppress(OSError), os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
-    return []
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:  # what is not seen would be missing in every total
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _deduced_setting(path: Path) -> str:

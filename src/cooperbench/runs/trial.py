@@ -243,5 +243,5 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _object(path: Path | str) -> dict[str, Any] | None:
-    found = atomic.read_json(path)
+    found = atomic.kept_json(path)
     return found if isinstance(found, dict) else None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +91,35 @@ def test_trials_are_found_again_in_order(tmp_path: Path) -> None:
     (run.path / "coop" / "file").touch()
     assert [trial.pair for trial in run.trials()] == pairs
     assert {trial.run_name for trial in run.trials()} == {"run"}
+
+
+@pytest.mark.parametrize("name", ["config.json", "batch.json", "judging.json"])
+def test_what_must_not_be_forgotten_is_read_or_refused(tmp_path: Path, name: str) -> None:
+    run = RunDirectory(tmp_path, "run")
+    run.path.mkdir()
+    (run.path / name).symlink_to(name)
+    with pytest.raises(UsageError, match=rf"cannot read .*/{name}: "):
+        [run.read_config(), run.read_batch(), run.judging_cost()]
+
+
+def test_a_directory_that_cannot_be_listed_is_no_empty_one(tmp_path: Path) -> None:
+    """Its trials would be missing in every total."""
+    run = RunDirectory(tmp_path, "run")
+    run.trial("coop", PAIR).write_result(RESULT)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    assert len(list(run.trials())) == 1
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(tmp_path, os.O_RDONLY))
+        with pytest.raises(UsageError, match=r"cannot read .*: Too many open files"):
+            list(run.trials())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for descriptor in held:
+            os.close(descriptor)
 
 
 def test_the_layout_of_earlier_releases(tmp_path: Path) -> None:

@@ -66,6 +66,19 @@ def test_damaged_files_read_as_absent(tmp_path_factory: pytest.TempPathFactory, 
     assert not finished(trial.read_result())
 
 
+@pytest.mark.parametrize("name", ["result.json", "eval.json", "eval_error.json"])
+def test_a_file_that_is_there_and_cannot_be_opened_is_not_absent(trial: TrialDirectory, name: str) -> None:
+    """Absent means: do it again, which removes what is there and pays for agents once more."""
+    trial.write_patch(1, b"work")
+    (trial.path / name).symlink_to(name)  # the system's own refusal, which root has no way around
+    read = {"result.json": trial.read_result, "eval.json": trial.read_verdict}.get(
+        name, trial.read_judge_error
+    )
+    with pytest.raises(UsageError, match=rf"cannot read .*/{name}: Too many levels of symbolic links"):
+        read()
+    assert trial.read_patches() == {1: b"work"}
+
+
 def test_figures_that_are_not_json_make_a_file_damaged(trial: TrialDirectory) -> None:
     """Python writes and reads ``NaN``; nobody can add it up."""
     trial.write_result(DONE)
