@@ -35,9 +35,7 @@ class OneByOne:
 
         Once the money is spent those that have a current verdict are told, and the others left for another time.
         """
-        unjudged = sum(1 for _, trial in work if self.force or trial.read_verdict() is None)
-        if (line := self.till.forecast(unjudged)) is not None:
-            self.tell(Note(line))
+        self._tell_the_price(work)
         self.supply.ready_all()
         left = 0
         ordered = sorted(work, key=lambda each: (each[0].image, each[1].pair, each[1].setting))
@@ -50,6 +48,13 @@ class OneByOne:
                 self.tell(result)
         if left:
             self.tell(Note(self.till.budget.told(f"{left} trials were not judged")))
+
+    def _tell_the_price(self, work: Sequence[Each]) -> None:
+        if self.till.price is None:
+            return
+        unjudged = sum(1 for _, trial in work if self.force or trial.read_verdict() is None)
+        if (line := self.till.forecast(unjudged)) is not None:
+            self.tell(Note(line))
 
     def _judge(self, each: Each) -> Judged | None:
         """None: there is no money left for it."""
