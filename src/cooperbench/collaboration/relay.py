@@ -9,6 +9,7 @@ what is known already is not served again.
 from __future__ import annotations
 
 import base64
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -39,6 +40,11 @@ _PAUSE = 2.0
 _PROMPT = 60
 """Seconds a call may take that only leaves answers."""
 
+_PATIENCE = 10.0
+"""Seconds between calls of a sandbox that its agent has spoiled."""
+
+_log = logging.getLogger(__name__)
+
 Served = TypeVar("Served", bound=Answer | Later)
 
 
@@ -67,6 +73,10 @@ def client_files(means: Means, base: str | None = None) -> dict[str, bytes]:
     return _client_files() | files
 
 
+class _SpoiledError(Exception):
+    """A sandbox can be reached, and ``relay.sh`` does not work in it: its agent's doing, no failure of the trial."""
+
+
 class Relay:
     """Serves one agent's `coop` from `start` to `stop` or to its sandbox's end."""
 
@@ -86,7 +96,24 @@ class Relay:
         self._leaving = threading.Lock()  # one call at a time beside the open one: what it prints is held
 
     def start(self) -> None:
-        """Begin serving, in the background."""
+        """Make sure that it works, then serve in the background. To be called before the agent begins: what does not
+        work later is what the agent has made of its sandbox.
+
+        Raises:
+            BackendError: the sandbox cannot be reached, or its image has not what is needed.
+        """
+        for attempt in range(_RETRIES + 1):
+            try:
+                self._call("leave", [])
+                break
+            except SandboxLost:
+                raise
+            except BackendError:
+                if attempt == _RETRIES:
+                    raise
+                self._stopped.wait(0.1 * 2**attempt)
+            except _SpoiledError as problem:
+                raise BackendError(str(problem)) from problem
         threading.Thread(target=self._serve_all, name=f"relay-{self._mailbox.agent}", daemon=True).start()
 
     def stop(self) -> None:
@@ -94,7 +121,7 @@ class Relay:
         self._stopped.set()
 
     def _serve_all(self) -> None:
-        failures = idle = 0
+        failures = idle = spoiled = 0
         again = False
         while not self._stopped.is_set():
             batch = self._outbox.batch()
@@ -111,6 +138,13 @@ class Relay:
                 again = True
                 self._stopped.wait(0.1 * 2**failures)
                 continue
+            except _SpoiledError as problem:
+                spoiled += 1
+                again = True
+                self._tell(spoiled, problem)
+                self._stopped.wait(min(0.1 * 2 ** min(spoiled, 8), _PATIENCE))
+                continue
+            spoiled = 0
             moved = self._settle(call)
             taken, all_taken = self._take_all(call)
             failures, again = 0, not (whole and all_taken) or (again and verb == "leave")
@@ -165,7 +199,16 @@ class Relay:
             except BackendError as problem:
                 if attempt == _RETRIES:
                     self._give_up(problem)
-                self._stopped.wait(0.1 * 2**attempt)
+            except _SpoiledError:
+                if attempt == _RETRIES:
+                    self._ledger.end(name)
+                    self._mailbox.put_back(answer.messages)
+            self._stopped.wait(0.1 * 2**attempt)
+
+    def _tell(self, times: int, problem: _SpoiledError) -> None:
+        """Say once that an agent has cut itself off; it is asked again all the same, less and less often."""
+        if times == _RETRIES:
+            _log.warning("%s is cut off from the bus by what it did: %s", self._mailbox.agent, problem)
 
     def _give_up(self, problem: BackendError) -> None:
         """The sandbox is there and cannot be reached: what its agent does from now on is nobody's result."""
@@ -198,16 +241,27 @@ class Relay:
         return files.get("bundle", b"")
 
     def _call(self, verb: str, answers: list[tuple[str, Answer]]) -> tuple[Call, bool]:
-        """One call of ``relay.sh``: what it said, and whether it came to its end or was ended for want of requests.
+        """One call of ``relay.sh``: what it said, and whether that is all it had to say.
 
         Raises:
-            BackendError: neither.
+            BackendError: there was no call. _SpoiledError: there was, and the sandbox is not as it was made.
         """
-        command = ["sh", _RELAY, verb, *self._carried(answers)]
+        try:
+            carried = self._carried(answers)
+        except SandboxLost:
+            raise
+        except BackendError as problem:
+            shell.run(
+                self._sandbox, ["true"], timeout=_PROMPT
+            )  # reachable: so it is the files that are in the way
+            raise _SpoiledError(str(problem)) from problem
+        command = ["sh", _RELAY, verb, *carried]
         done = shell.run(self._sandbox, command, timeout=_PROMPT if verb == "leave" else self._patience)
         if not done.timed_out and done.returncode != 0:
-            raise BackendError(f"relay.sh ended with {done.returncode}: {done.stderr_read()[:200].strip()}")
-        return read_call(done.stdout), not (done.timed_out or done.truncated)
+            raise _SpoiledError(f"relay.sh ended with {done.returncode}: {done.stderr_read()[:200].strip()}")
+        if done.truncated:
+            raise _SpoiledError("relay.sh printed more than is kept")
+        return read_call(done.stdout), not done.timed_out
 
     def _carried(self, answers: list[tuple[str, Answer]]) -> list[str]:
         """Arguments that bring these answers, their files put in place before."""

@@ -189,11 +189,28 @@ def names(box: Sandbox) -> set[str]:
 
 
 class Broken(Flaky):
-    """A sandbox that is there, and from now on answers nothing."""
+    """A sandbox that is there, and after one answer gives none."""
+
+    def run(self, argv, **options) -> Completed:
+        if next(self._calls) > 1:
+            raise BackendError("the connection broke")
+        return shell.run(self._sandbox, argv, **options)
+
+
+class Unreachable(Flaky):
+    """One that never answers."""
 
     def run(self, argv, **options) -> Completed:
         del argv, options
-        raise BackendError("the connection broke")
+        raise BackendError("no connection")
+
+
+def test_a_sandbox_that_cannot_be_reached_is_said_before_its_agent_begins(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "_RETRIES", 1)
+    with pytest.raises(BackendError, match="no connection"):
+        team.start(Unreachable)
 
 
 def test_a_sandbox_that_cannot_be_reached_any_more_is_the_trials_failure(
