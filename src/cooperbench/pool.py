@@ -1,4 +1,6 @@
-"""Many small works at once, in threads: the one pool, and the one place that catches any exception whatever.
+"""Many small works at once, in threads, and the one place that catches any exception whatever.
+
+Unlike those of the runner's crew, these threads are waited for when the interpreter ends: a judgement ends its sandbox.
 
 What a work raises is its result here, because one broken trial must not end the other 651. Submission is lazy, so ten
 thousand items cost no more memory than `concurrency` of them.
@@ -6,11 +8,19 @@ thousand items cost no more memory than `concurrency` of them.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from cooperbench.errors import UsageError
+
+desk = threading.Lock()
+"""Held for what is only the interpreter's and the disk's to do, never while anything else is waited for.
+
+A system call lets go of the interpreter. Of many threads that write small files, each has lost it to another at every
+one of them, and waking each other costs more than the work does.
+"""
 
 T = TypeVar("T")
 R = TypeVar("R")

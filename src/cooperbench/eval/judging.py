@@ -17,7 +17,7 @@ from cooperbench.eval.job import JobOutput
 from cooperbench.eval.plan import Plan, Rules, plan_trial
 from cooperbench.eval.verdict import SCHEMA, Verdict
 from cooperbench.events import Judged
-from cooperbench.pool import describe
+from cooperbench.pool import describe, desk
 from cooperbench.runs import TrialDirectory
 
 _log = logging.getLogger(__name__)
@@ -82,11 +82,14 @@ def judge_trial(
         BackendError: the infrastructure failed; what was stored stays as it was.
         JudgeError: the trial has no patch for one of its features.
     """
-    plan = plan_of(task, trial, judging, image_digest)
-    stored = None if force else trial.read_verdict()
+    with desk:
+        plan = plan_of(task, trial, judging, image_digest)
+        stored = None if force else trial.read_verdict()
     if stored is not None and is_current(stored, plan):
         return stored, True
-    return _stored(trial, _carry_out(backend, plan)), False
+    judgement = _carry_out(backend, plan)
+    with desk:
+        return _stored(trial, judgement), False
 
 
 def plan_of(task: Task, trial: TrialDirectory, judging: Judging, image_digest: str | None) -> Plan:
@@ -182,7 +185,8 @@ def _carry_out(backend: EvalBackend, plan: Plan) -> Judgement:
 
 
 def _judgement(backend: EvalBackend, plan: Plan, output: JobOutput) -> Judgement:
-    verdict, logs = read_verdict(plan, output)
+    with desk:
+        verdict, logs = read_verdict(plan, output)
     stamped = replace(
         verdict,
         backend=getattr(backend, "name", type(backend).__name__),

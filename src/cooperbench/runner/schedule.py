@@ -21,6 +21,7 @@ from cooperbench.eval.judging import judged_event, unjudged_event
 from cooperbench.eval.supply import Supply
 from cooperbench.events import Judged, Note, TrialFinished
 from cooperbench.interrupts import first_ctrl_c
+from cooperbench.pool import desk
 from cooperbench.runner.trial import Bench, Trial
 from cooperbench.runs import TrialDirectory
 
@@ -76,7 +77,8 @@ class Schedule:
         return None
 
     def _start_trial(self, directory: TrialDirectory) -> None:
-        trial = Trial(self._bench, self._task(directory), directory)
+        with desk:
+            trial = Trial(self._bench, self._task(directory), directory)
         future = self._bench.crew.submit(partial(self._run, trial, directory))
         self._trials[future] = (directory, trial)
         future.add_done_callback(self._done.put)

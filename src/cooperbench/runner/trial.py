@@ -23,7 +23,7 @@ from cooperbench.errors import BackendError
 from cooperbench.eval.backends.base import EvalBackend, SandboxSpec
 from cooperbench.eval.expense import Till
 from cooperbench.events import AgentFinished, Progress, TrialFinished, TrialStarted
-from cooperbench.pool import describe
+from cooperbench.pool import describe, desk
 from cooperbench.runner.agent_images import AgentImages
 from cooperbench.runner.assignments import assignments
 from cooperbench.runner.crew import Crew
@@ -81,7 +81,8 @@ class Trial:
         Raises:
             InterruptedTrialError: the run is being stopped; the trial is not on disk.
         """
-        self._directory.clear()
+        with desk:
+            self._directory.clear()
         self._bench.tell(TrialStarted(self._pair, self._bench.spec.setting))
         try:
             if self._door is not None:
@@ -89,7 +90,8 @@ class Trial:
             limit = self._bench.spec.agent_timeout + GRACE
             done = self._team.work(self._bench.backend, self._sandbox, limit)
             self._close_bus()
-            return self._finish(done, None)
+            with desk:
+                return self._finish(done, None)
         except BackendError as error:
             if self._halted:
                 raise InterruptedTrialError(str(error)) from error
@@ -105,7 +107,8 @@ class Trial:
         self._team.close()
         for seat in self._team.seats:
             seat.hang_up()  # some may be in the middle of a call
-        return self._finish({}, describe(error))
+        with desk:
+            return self._finish({}, describe(error))
 
     def halt(self) -> None:
         """End every sandbox of the trial and `run` with it; called from another thread."""
