@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +85,19 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _member(key: Any, value: Any) -> str:
-    return f"{_encode(key)}: {_text(value)}" if type(key) is str else _encode({key: value})[1:-1]
+    return f"{encode_basestring(key)}: {_text(value)}" if type(key) is str else _encode({key: value})[1:-1]
 
 
 def _text(value: Any) -> str:
     # Most members are one of these, and the encoder takes ten times as long to begin as they take to be written.
+    kind = type(value)
+    if kind is str:
+        return encode_basestring(value)
     if value is None:
         return "null"
-    if type(value) is bool:
+    if kind is bool:
         return "true" if value else "false"
-    return repr(value) if type(value) is int else _encode(value)
+    return repr(value) if kind is int else _encode(value)
 
 
 def read_bytes(path: Path | str) -> bytes:

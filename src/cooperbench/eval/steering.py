@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cooperbench.eval.manifests import TOOLS, steering_line
 from cooperbench.patches import SUBMODULE, SYMLINK, FilePatch, added_lines
@@ -138,10 +139,17 @@ _PLUGIN = re.compile(r"_?(?:pytest|hypothesis)_\w+")
 """Modules that pytest loads by their entry point: one of that name in the tree comes first."""
 
 
-def _by_name(path: str, appears: bool) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=512)
+def _by_name(path: str, appears: bool) -> tuple[tuple[str, str], ...]:
+    """Remembered: the patches of a task touch the same files over and over."""
+    return tuple(_kinds(path, appears))
+
+
+def _kinds(path: str, appears: bool) -> Iterator[tuple[str, str]]:
     name = posixpath.basename(path)
+    lower = name.lower()
     for pattern, kind, detail in _NAMES:
-        if pattern.fullmatch(name.lower()):
+        if pattern.fullmatch(lower):
             yield kind, detail
     for pattern, kind, detail in _PLACES:
         if pattern.fullmatch(path):

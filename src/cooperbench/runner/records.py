@@ -65,7 +65,8 @@ def conversation(postings: Iterable[Posting], features: Mapping[str, int]) -> li
 def plain(messages: Any) -> list[Any]:
     """A transcript as JSON has it: a framework's objects must not cost the trial."""
     try:
-        text = json.dumps(list(messages), default=repr, skipkeys=True)
+        found = list(messages)
+        text = json.dumps(found, default=repr, skipkeys=True) if found else "[]"
     except (TypeError, ValueError, RecursionError) as problem:
         return [{"error": f"the transcript cannot be written as JSON: {problem}"}]
     return list(json.loads(text, parse_constant=str))

@@ -117,7 +117,7 @@ class RunDirectory:
             raise UsageError(f"unknown setting {setting!r}; there are {', '.join(SETTINGS)}")
         repo = component(pair.repo, "repository")
         return TrialDirectory(
-            self.path / setting / repo / str(pair.task_id) / pair.key, setting, pair, self.name
+            self.path.joinpath(setting, repo, str(pair.task_id), pair.key), setting, pair, self.name
         )
 
     def trials(self) -> Iterator[TrialDirectory]:
@@ -156,8 +156,9 @@ def _pairs(root: Path, legacy: bool = False) -> Iterator[tuple[Pair, Path]]:
             continue
         tasks = [name for name in _directories(root / repo) if _TASK.fullmatch(name)]
         for task in sorted(tasks, key=int):
-            for pair in sorted(_pairs_of_task(repo, task, root / repo / task)):
-                yield pair, root / repo / task / pair.key
+            folder = root / repo / task
+            for pair in sorted(_pairs_of_task(repo, task, folder)):
+                yield pair, folder / pair.key
 
 
 def _pairs_of_task(repo: str, task: str, path: Path) -> Iterator[Pair]:
