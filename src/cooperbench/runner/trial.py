@@ -81,8 +81,7 @@ class Trial:
         Raises:
             InterruptedTrialError: the run is being stopped; the trial is not on disk.
         """
-        with desk:
-            self._directory.clear()
+        self._directory.clear()
         self._bench.tell(TrialStarted(self._pair, self._bench.spec.setting))
         try:
             if self._door is not None:

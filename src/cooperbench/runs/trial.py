@@ -195,7 +195,7 @@ class TrialDirectory:
         for name in (_RESULT, _VERDICT):
             if name in present:
                 (self.path / name).unlink(missing_ok=True)
-        if present or self.path.is_dir():
+        if present:
             shutil.rmtree(self.path)
 
     # ---------------------------------------------------------------------------------- writing
