@@ -8,6 +8,7 @@ is dropped fails an agent unjustly. What the benchmark's own tests touch is drop
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _FOLDERS = frozenset(("tests", "__tests__", "__mocks__", "__snapshots__", "testdata"))
 _WORKSPACES = frozenset(("packages", "crates", "apps", "libs", "modules"))
@@ -26,6 +27,7 @@ _NO_SUBJECT = re.compile(
 """What stands before ``_test.py`` where that does not mean "tests of this": a latest test, a t test."""
 
 
+@lru_cache(maxsize=512)  # the patches of a task touch the same files over and over
 def is_test_file(path: str) -> bool:
     """Whether a path is a test, or part of a test suite."""
     *folders, name = path.split("/")
