@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cooperbench.eval.sourcelines import WINDOW as _WINDOW
 from cooperbench.eval.sourcelines import code_lines, plain
@@ -197,10 +198,27 @@ RULES = tuple(
 
 
 def suspicions(section: FilePatch) -> Iterator[tuple[HunkLine, str]]:
-    """The added lines that are suspicious, and why: for each rule the first."""
+    """The added lines that are suspicious, and why: for each rule the first.
+
+    Those of a small section are remembered: most of a merged change are an agent's own sections once more.
+    """
+    return iter(_remembered(section)) if len(section.raw) <= _SMALL else _found(section)
+
+
+_SMALL = 64 * 1024
+
+
+@lru_cache(maxsize=128)
+def _remembered(section: FilePatch) -> tuple[tuple[HunkLine, str], ...]:
+    return tuple(_found(section))
+
+
+def _found(section: FilePatch) -> Iterator[tuple[HunkLine, str]]:
     raw = section.raw.partition(b"\n@@ ")[2]
     whole = plain(raw.replace(b"\n+", b"\n").replace(b"\\\n", b""))
-    both = raw + b"\n" + whole  # in one text, in which they are looked for without a step of Python's for each
+    both = (
+        raw + b"\n" + whole
+    )  # in one text, in which they are looked for without a step of Python's for each
     open_rules = [(rule, needles) for rule in RULES if (needles := rule.present(both))]
     if not open_rules:
         return
