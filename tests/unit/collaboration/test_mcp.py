@@ -111,6 +111,14 @@ def test_asking_through_it_waits(team: Team) -> None:
         ("{", -32700),
         ("[" * 100_000, -32700),
         ("[]", -32600),
+        ('[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]', -32600),  # a batch: not in this protocol any more
+        ('"ping"', -32600),
+        ('{"id": 1e999, "method": "ping"}', -32600),  # would come back as Infinity, which is no JSON
+        ('{"id": null, "method": "ping"}', -32600),
+        ('{"id": true, "method": "ping"}', -32600),
+        ('{"id": {}, "method": "ping"}', -32600),
+        ('{"id": 1, "method": 1}', -32600),
+        ('{"id": ' + "9" * 5000 + ', "method": "ping"}', -32700),
         ('{"id": 1}', -32600),
         ('{"id": 1, "method": "dance"}', -32601),
         ('{"id": 1, "method": "tools/call", "params": {"name": "rm"}}', -32602),
@@ -129,12 +137,30 @@ def test_what_is_no_request_is_an_error(line: str, code: int) -> None:
         ({}, "agent must be text"),
         ({"agent": 1, "text": "x"}, "agent must be text"),
         ({"agent": "agent2", "text": "x", "more": 1}, "unknown parameter 'more'"),
+        ({"agent": "a\0b", "text": "x"}, "embedded null byte"),
     ],
 )
 def test_wrong_arguments_are_told_to_the_model(arguments: dict[str, Any], problem: str) -> None:
     answer = mcp.reply(json.dumps(call(1, "coop_send", **arguments)).encode())
     assert answer is not None
     assert said(answer) == (True, problem)
+
+
+def test_a_session_goes_on_after_anything(team: Team) -> None:
+    """Garbage, bytes that are no text, blank lines and notifications; text that is no Unicode; then a request."""
+    team.start()
+    garbage = b"\xff\xfe\0\n\n   \n{\n" + b'{"method": "notifications/cancelled"}\n' + b"x" * 100_000 + b"\n"
+    odd = call(7, "coop_send", agent="agent2", text="\ud800 and \0")
+    lines = (
+        garbage + json.dumps(odd).encode() + b"\n" + json.dumps(request(8, "ping")).encode()
+    )  # no line end
+    done = shell.run(team.boxes["agent1"], ["coop", "mcp"], stdin=lines, timeout=120)
+    assert (done.returncode, done.stderr) == (0, b"")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["error"]["code"] for answer in answers[:3]] == [-32700] * 3
+    assert said(answers[3]) == (False, "sent to agent2")
+    assert answers[4:] == [{"jsonrpc": "2.0", "id": 8, "result": {}}]
+    assert team.bus.journal()[0].message.text == "? and \0"
 
 
 def test_without_python_it_says_so(team: Team) -> None:

@@ -191,6 +191,12 @@ def reply(line: bytes) -> Optional[Dict[str, Any]]:
         return {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "not a request"}}
     if "id" not in message:
         return None  # a notification
+    if not isinstance(message["id"], (str, int)) or isinstance(message["id"], bool):
+        return {
+            "jsonrpc": "2.0",
+            "id": None,
+            "error": {"code": -32600, "message": "an id is text or a whole number"},
+        }
     parameters = message.get("params")
     try:
         result = answered(message["method"], parameters if isinstance(parameters, dict) else {})
