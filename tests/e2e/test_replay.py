@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cooperbench.report.atif import trajectory
 from tests.e2e.models import DEMO, negotiated, run_pair, timeline_of, trial, verdict_of
 from tests.e2e.models import model as serving
+from tests.unit.report.test_atif import check
 
 OFFLINE = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--net"]
 REACHING = "import socket; socket.create_connection(('127.0.0.1', int(__import__('sys').argv[1])), 10)"
@@ -70,3 +72,6 @@ def test_without_any_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     }
     assert after.read_patches() == before.read_patches()
     assert after.read_conversation() == before.read_conversation()
+    for agent in ("agent1", "agent2"):  # and what is exported of it is in the format
+        steps = check(trajectory(after.read_result() or {}, agent, after.read_events()))
+        assert {step["source"] for step in steps} == {"system", "user", "agent"}

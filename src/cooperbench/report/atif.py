@@ -8,6 +8,7 @@ as a call of a tool, anything else kept whole under ``extra``.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,10 +41,10 @@ def trajectory(result: Mapping[str, Any], agent: str, events: Iterable[Mapping[s
         ),
         "steps": steps,
         "final_metrics": _present(
-            total_prompt_tokens=record.get("input_tokens"),
-            total_completion_tokens=record.get("output_tokens"),
-            total_cached_tokens=record.get("cache_read_tokens"),
-            total_cost_usd=record.get("cost"),
+            total_prompt_tokens=_count(record.get("input_tokens")),
+            total_completion_tokens=_count(record.get("output_tokens")),
+            total_cached_tokens=_count(record.get("cache_read_tokens")),
+            total_cost_usd=_figure(record.get("cost")),
             total_steps=len(steps),
         ),
         "extra": {
@@ -143,9 +144,9 @@ def _caller(steps: Sequence[Step], name: Any) -> Step | None:
 
 def _metrics(entry: Mapping[str, Any]) -> dict[str, Any]:
     found = _present(
-        prompt_tokens=_figure(entry.get("input_tokens")),
-        completion_tokens=_figure(entry.get("output_tokens")),
-        cached_tokens=_figure(entry.get("cache_read_tokens")),
+        prompt_tokens=_count(entry.get("input_tokens")),
+        completion_tokens=_count(entry.get("output_tokens")),
+        cached_tokens=_count(entry.get("cache_read_tokens")),
         cost_usd=_figure(entry.get("cost")),
     )
     return {"metrics": found} if found else {}
@@ -163,6 +164,12 @@ def _step(event: Mapping[str, Any], source: str, message: str, extra: dict[str, 
 
 def _figure(value: Any) -> int | float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _count(value: Any) -> int | None:
+    """The format counts in whole numbers; a framework may not."""
+    figure = _figure(value)
+    return int(figure) if figure is not None and math.isfinite(figure) else None
 
 
 def _text(value: Any) -> str:

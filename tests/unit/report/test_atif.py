@@ -33,6 +33,8 @@ def check(made: dict[str, Any]) -> list[dict[str, Any]]:
     assert set(made["agent"]) <= {"name", "version", "model_name", "tool_definitions", "extra"}
     totals = {"prompt_tokens", "completion_tokens", "cached_tokens", "cost_usd", "steps"}
     assert set(made["final_metrics"]) <= {f"total_{name}" for name in totals}
+    for name, figure in made["final_metrics"].items():
+        assert type(figure) is int or name == "total_cost_usd"
     steps: list[dict[str, Any]] = made["steps"]
     assert [step["step_id"] for step in steps] == list(range(1, len(steps) + 1))
     for step in steps:
@@ -40,6 +42,8 @@ def check(made: dict[str, Any]) -> list[dict[str, Any]]:
         assert step["source"] in ("system", "user", "agent")
         assert isinstance(step["message"], str)
         assert step["source"] == "agent" or not set(step) & AGENT_ONLY
+        for name, figure in step.get("metrics", {}).items():
+            assert type(figure) is int or name == "cost_usd"
         assert "timestamp" not in step or datetime.fromisoformat(step["timestamp"])
         calls = [call["tool_call_id"] for call in step.get("tool_calls", ())]
         for call in step.get("tool_calls", ()):
@@ -128,6 +132,8 @@ KEYS = [
     "output",
     "reasoning_content",
     "cost",
+    "input_tokens",
+    "cache_read_tokens",
 ]
 ENTRY = st.dictionaries(
     st.sampled_from(KEYS), JSON | st.sampled_from(["assistant", "tool", "user"]), max_size=6
@@ -142,6 +148,15 @@ def test_any_transcript_comes_out(entries: list[Any]) -> None:
     )
 
 
-@pytest.mark.parametrize("damage", [{}, {"agents": 7}, {"agents": {"agent1": None}}, {"features": None}])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {},
+        {"agents": 7},
+        {"agents": {"agent1": None}},
+        {"features": None},
+        {"agents": {"agent1": {"input_tokens": 1.5, "output_tokens": "7", "cost": True}}},
+    ],
+)
 def test_any_result_comes_out(damage: dict[str, Any]) -> None:
     check(trajectory({**RESULT, **damage} if damage else {}, "agent1", [event("agent1", "x")]))
