@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cooperbench.eval.backends.local import LocalBackend
 from tests.docker.registry import Registry
 from tests.images import making
 from tests.images.making import files
@@ -60,6 +62,20 @@ def test_what_cannot_be_pulled_fails_alone(registry: Registry, tmp_path: Path) -
     assert "FAILED  127.0.0.1:1/a:1" in said
     assert f"{registry.address}/b:1  {registry.plain}" in said
     assert "not a tar archive" in images(tmp_path, "import", "-", "x:1", stdin=b"x" * 2000, code=3)
+
+
+def test_one_that_is_in_use_is_kept_and_told(registry: Registry, tmp_path: Path) -> None:
+    used, other = f"{registry.address}/used:1", f"{registry.address}/other:1"
+    registry.add("other", b"another\n")
+    with contextlib.closing(LocalBackend(state_dir=tmp_path)) as backend:
+        backend.prepare_image(used, None)
+        (backend.engine().state.path / "layers" / "nobodys").mkdir()  # what a removal finds on its way
+        images(tmp_path, "pull", "--backend", "local", other)
+        said = images(tmp_path, "rm", used, other, code=1)
+        assert f"KEPT  {used}: it is in use\n" in said
+        assert f"local: image {other}\n" in said
+        assert used in images(tmp_path, "list")
+    assert f"local: image {used}\n" in images(tmp_path, "rm", used)
 
 
 def test_imported_from_standard_input_and_another_name(tmp_path: Path) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from cooperbench.cli import exits, flags, places
+from cooperbench.cli import exits, flags, image_store, places
 from cooperbench.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cooperbench.dataset.model import Task
-    from cooperbench.eval.backends.local import LocalBackend
-    from cooperbench.eval.backends.local.store.gc import Entry
 
 _EVERY = 2.0
 """Seconds between two lines of how far a pull is."""
@@ -42,7 +39,7 @@ def images_flags(parser: argparse.ArgumentParser) -> None:
     flags.backend(pull)
     flags.disk_budget(pull)
     _platform(pull)
-    bring = verb("import", _import, "import into the embedded sandbox's store")
+    bring = verb("import", image_store.bring, "import into the embedded sandbox's store")
     bring.add_argument(
         "source",
         metavar="SOURCE",
@@ -51,13 +48,13 @@ def images_flags(parser: argparse.ArgumentParser) -> None:
     )
     bring.add_argument("name", nargs="?", metavar="NAME", help="default: as it was saved")
     _platform(bring)
-    listed = verb("list", _list, "the images in the embedded sandbox's store")
+    listed = verb("list", image_store.listed, "the images in the embedded sandbox's store")
     listed.add_argument("--json", action="store_true", help="as one JSON value")
-    inspect = verb("inspect", _inspect, "one image of the store, as JSON")
+    inspect = verb("inspect", image_store.inspect, "one image of the store, as JSON")
     inspect.add_argument("image", metavar="IMAGE", help="name or digest")
-    remove = verb("rm", _remove, "remove images from the store, but for what is in use")
+    remove = verb("rm", image_store.remove, "remove images from the store, but for what is in use")
     remove.add_argument("images", nargs="+", metavar="IMAGE", help="name or digest")
-    prune = verb("prune", _prune, "remove what no name stands for, and what is left of downloads")
+    prune = verb("prune", image_store.prune, "remove what no name stands for, and what is left of downloads")
     flags.disk_budget(prune)
 
 
@@ -139,9 +136,9 @@ def _for_each(
                 digest = work(each)
             except (BackendError, UsageError) as problem:
                 failed += 1
-                _print(f"FAILED  {image}  {problem}")
+                image_store.say(f"FAILED  {image}  {problem}")
             else:
-                _print(f"{image}  {digest or '-'}  {time.monotonic() - begun:.1f}s")
+                image_store.say(f"{image}  {digest or '-'}  {time.monotonic() - begun:.1f}s")
     return exits.INCOMPLETE if failed else exits.DONE
 
 
@@ -169,136 +166,3 @@ class _Lines:
         if how_far is not None and now - self._last >= _EVERY:
             self._last = now
             print(line(f"{what}: {how_far}"), file=sys.stderr, flush=True)
-
-
-# ---------------------------------------------------------------------------- the store
-
-
-def _store() -> LocalBackend:
-    from cooperbench.eval import backends
-    from cooperbench.eval.backends.local import LocalBackend
-
-    backend = backends.get_backend("local")
-    if not isinstance(backend, LocalBackend):
-        raise UsageError("backend local is not the embedded sandbox here: its images are not known")
-    return backend
-
-
-def _import(args: argparse.Namespace) -> int:
-    from contextlib import closing
-
-    from cooperbench.eval.backends.local.store import importing
-
-    with closing(_store()) as backend:
-        for image in importing.bring(backend.engine(), args.source, args.name, args.platform):
-            names = _names_of(backend, str(image.digest))
-            _print(f"{', '.join(names) or '-'}  {image.digest}")
-    return exits.DONE
-
-
-def _names_of(backend: LocalBackend, digest: str) -> tuple[str, ...]:
-    return next((entry.names for entry in _entries(backend) if entry.digest == digest), ())
-
-
-def _entries(backend: LocalBackend) -> list[Entry]:
-    from cooperbench.eval.backends.local.store import gc
-
-    return gc.entries(backend.engine().state)
-
-
-def _described(backend: LocalBackend, entry: Entry) -> dict[str, Any]:
-    from cooperbench.eval.backends.local.store import gc
-
-    state = backend.engine().state
-    return {
-        "names": list(entry.names),
-        "digest": entry.digest,
-        "platform": entry.platform,
-        "origin": entry.origin,
-        "size": sum(gc.size(state, layer) for layer in entry.layers),
-        "layers": list(entry.layers),
-        "used": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.used)),
-    }
-
-
-def _list(args: argparse.Namespace) -> int:
-    from contextlib import closing
-
-    with closing(_store()) as backend:
-        found = [_described(backend, entry) for entry in reversed(_entries(backend))]
-    if args.json:
-        print(json.dumps({"images": found}))
-        return exits.DONE
-    for each in found:
-        name = ", ".join(each["names"]) or "-"
-        layers, size = len(each["layers"]), each["size"] / 1e6
-        _print(
-            f"{name}  {each['digest'][:19]}  {each['platform'] or '-'}  {layers} layers  {size:.0f} MB  {each['used']}"
-        )
-    return exits.DONE
-
-
-def _inspect(args: argparse.Namespace) -> int:
-    from contextlib import closing
-
-    from cooperbench import atomic
-
-    with closing(_store()) as backend:
-        entry = _found(backend, args.image)
-        described = _described(backend, entry)
-        engine = backend.engine()
-        described["paths"] = [str(engine.state.path / "layers" / layer) for layer in entry.layers]
-        described["configuration"] = atomic.read_json(engine.state.path / "configs" / entry.path.name)
-    print(json.dumps(described, indent=2))
-    return exits.DONE
-
-
-def _found(backend: LocalBackend, name: str) -> Entry:
-    digest = name if name.startswith("sha256:") else backend.engine().images.digest(name)
-    entry = next((entry for entry in _entries(backend) if entry.digest == digest), None)
-    if entry is None:
-        raise UsageError(f"there is no image {name!r} in the store (see: cooperbench images list)")
-    return entry
-
-
-def _remove(args: argparse.Namespace) -> int:
-    from contextlib import closing
-
-    from cooperbench.eval.backends.local.store import gc
-
-    with closing(_store()) as backend:
-        engine = backend.engine()
-        kept = 0
-        for name in args.images:
-            entry = _found(backend, name)
-            lines = gc.remove(engine.state, engine.claims, entry.digest, "" if name == entry.digest else name)
-            if not lines:
-                kept += 1
-                lines = [f"KEPT  {name}: it is in use"]
-            for told in lines:
-                _print(told)
-        engine.launcher.ask("empty")
-    return exits.INCOMPLETE if kept else exits.DONE
-
-
-def _prune(args: argparse.Namespace) -> int:
-    from contextlib import closing
-
-    from cooperbench.eval.backends.local.store import gc
-
-    with closing(_store()) as backend:
-        engine = backend.engine()
-        lines = gc.prune(engine.state, engine.claims)
-        if args.disk_budget is not None:
-            lines += gc.make_room(engine.state, engine.claims, args.disk_budget)
-        engine.launcher.ask("empty")
-    for told in lines:
-        _print(told)
-    return exits.DONE
-
-
-def _print(told: str) -> None:
-    from cooperbench.report.escape import line
-
-    sys.stdout.write(f"{line(told)}\n")
-    sys.stdout.flush()

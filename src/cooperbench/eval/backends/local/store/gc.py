@@ -85,6 +85,8 @@ def remove(state: State, claims: Claims, digest: str, name: str = "") -> list[st
         if name and len(names) > 1:
             _forget_names(state, familiar(name))
             return [f"local: name {familiar(name)}"]
+        if digest in claims.live()[0]:
+            return []
         return _remove(state, claims, lambda entry: entry.digest == digest)
 
 
@@ -99,6 +101,19 @@ def make_room(state: State, claims: Claims, budget: int, spared: str = "") -> li
                 chosen = entry.digest
                 lines += _remove(state, claims, lambda entry, chosen=chosen: entry.digest == chosen)  # type: ignore[misc]
     return lines
+
+
+def fits_another(state: State, claims: Claims, budget: int) -> bool:
+    """Whether an image like the largest that was pulled fits into `budget` bytes beside all that cannot be removed."""
+    with state.locked(STORE):
+        used_images, staying = claims.live()
+        largest = 0
+        for entry in entries(state):
+            if not entry.origin or entry.digest in used_images:
+                staying.update(entry.layers)
+            if entry.origin:
+                largest = max(largest, sum(size(state, layer) for layer in entry.layers))
+    return 0 < largest <= budget - sum(size(state, layer) for layer in staying)
 
 
 def _total(state: State) -> int:
