@@ -24,9 +24,7 @@ test: $(VENV)/.installed-test  ## the tests (ARGS="-k word": some of them)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not real and not live and not scale" $(ARGS)
 
 test-docker: $(VENV)/.installed-test  ## the docker backend on real engines; starts a dockerd if none answers (needs root then)
-	@docker info >/dev/null 2>&1 || { setsid dockerd >/tmp/dockerd.log 2>&1 </dev/null & \
-	  for _ in $$(seq 60); do docker info >/dev/null 2>&1 && break; sleep 1; done; }
-	CI=true $(BIN)/python -m pytest tests/docker tests/unit/docker tests/contract/test_checks.py -k "docker or podman" $(ARGS)
+	CI=true sh tests/docker/with_engine.sh $(BIN)/python -m pytest tests/docker tests/unit/docker tests/contract/test_checks.py -k "docker or podman" $(ARGS)
 
 check: $(VENV)/.installed-dev  ## types, style, shell scripts
 	$(BIN)/ruff check .

@@ -47,7 +47,7 @@ def pooled(items: Iterable[T], work: Callable[[T], R], concurrency: int) -> Iter
                     item = next(source)
                 except StopIteration:
                     break
-                running[executor.submit(_caught, work, item)] = item
+                running[executor.submit(caught, work, item)] = item
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -56,7 +56,8 @@ def pooled(items: Iterable[T], work: Callable[[T], R], concurrency: int) -> Iter
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _caught(work: Callable[[T], R], item: T) -> R | Exception:
+def caught(work: Callable[[T], R], item: T) -> R | Exception:
+    """`work` on one item: its result, or what it raised."""
     try:
         return work(item)
     except Exception as error:

@@ -45,6 +45,13 @@ events_logger = "file"
 cgroup_manager = "cgroupfs"
 """
 
+_REGISTRIES_CONF = """[[registry]]
+prefix = "127.0.0.1"
+location = "127.0.0.1"
+insecure = true
+"""
+"""The tests' own registries speak without TLS, which Docker takes on the loopback and Podman does not."""
+
 
 def missing(reason: str) -> NoReturn:
     """An engine is not there."""
@@ -98,7 +105,12 @@ def _service(program: str, directory: Path, address: str) -> subprocess.Popen[by
     (directory / "storage.conf").write_text(
         f'[storage]\ndriver = "overlay"\nrunroot = "{directory}/run"\ngraphroot = "{directory}/graph"\n'
     )
-    files = {"CONTAINERS_CONF": "containers.conf", "CONTAINERS_STORAGE_CONF": "storage.conf"}
+    (directory / "registries.conf").write_text(_REGISTRIES_CONF)
+    files = {
+        "CONTAINERS_CONF": "containers.conf",
+        "CONTAINERS_STORAGE_CONF": "storage.conf",
+        "CONTAINERS_REGISTRIES_CONF": "registries.conf",
+    }
     with (directory / "log").open("wb") as log:
         return subprocess.Popen(
             [program, "system", "service", "-t", "0", address],

@@ -11,6 +11,7 @@ import json
 import tarfile
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -39,6 +40,11 @@ class Registry(ThreadingHTTPServer):
         """So many answers with a blob end in the middle of it."""
         self.gate: threading.Event | None = None
         """If set: blobs stop in the middle until it opens."""
+        self.gates: dict[str, threading.Event] = {}
+        """Repository → opened when its manifests may be had."""
+        self.log: list[tuple[str, str, str]] = []
+        """What was asked for: method and kind, repository, name."""
+        self._logged = threading.Condition()
         self.ranges: list[str] = []
         """The parts of blobs that were asked for."""
         self.asked: Counter[str] = Counter()
@@ -58,6 +64,29 @@ class Registry(ThreadingHTTPServer):
     def address(self) -> str:
         return f"127.0.0.1:{self.server_address[1]}"
 
+    def asks(self, repository: str) -> list[str]:
+        """What was asked for out of a repository, the oldest first."""
+        with self._logged:
+            return [what for what, where, _ in self.log if where == repository]
+
+    def given(self, repository: str, what: str = "GET blobs") -> list[str]:
+        """The names of what was asked for out of a repository."""
+        with self._logged:
+            return [name for each, where, name in self.log if (each, where) == (what, repository)]
+
+    def await_ask(self, repository: str, seconds: float = 60) -> bool:
+        """Wait until something is asked for out of a repository; whether it was."""
+        with self._logged:
+            return self._logged.wait_for(
+                lambda: any(where == repository for _, where, _ in self.log), seconds
+            )
+
+    def note(self, what: str, repository: str, name: str) -> None:
+        """Something is asked for."""
+        with self._logged:
+            self.log.append((what, repository, name))
+            self._logged.notify_all()
+
     def add(self, name: str, *files: bytes, architecture: str = "amd64", listed: bool = False) -> str:
         """An image with a layer for each of `files`; its digest. `listed`: behind a list of platforms."""
         layers = [_layer(number, content) for number, content in enumerate(files)]
@@ -68,6 +97,12 @@ class Registry(ThreadingHTTPServer):
             "history": [{"created_by": _digest(content)} for content in files],
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in layers]},
         }
+        return self.add_image(name, config, layers, listed=listed)
+
+    def add_image(
+        self, name: str, config: dict[str, Any], layers: Sequence[bytes], *, listed: bool = False
+    ) -> str:
+        """An image of these archives; its digest."""
         parts = [self._part("application/vnd.docker.container.image.v1+json", json.dumps(config).encode())]
         parts += [
             self._part("application/vnd.docker.image.rootfs.diff.tar.gzip", gzip.compress(layer, 1, mtime=0))
@@ -78,7 +113,7 @@ class Registry(ThreadingHTTPServer):
         if listed:
             self.manifests[_digest(manifest)] = (kind, manifest)
             entry = {"mediaType": MANIFEST, "size": len(manifest), "digest": _digest(manifest)}
-            entry["platform"] = {"architecture": architecture, "os": "linux"}
+            entry["platform"] = {"architecture": config["architecture"], "os": "linux"}
             kind = LIST
             manifest = json.dumps({"schemaVersion": 2, "mediaType": LIST, "manifests": [entry]}).encode()
         self.manifests[name] = (kind, manifest)
@@ -109,6 +144,9 @@ class _Answers(BaseHTTPRequestHandler):
         above, _, name = path.rpartition("/")
         repository, _, kind = above.removeprefix("/v2/").rpartition("/")
         self.server.asked[kind] += 1
+        self.server.note(f"{self.command} {kind}", repository, name)
+        if kind == "manifests" and (gate := self.server.gates.get(repository)) is not None:
+            gate.wait(900)
         if kind == "manifests" and self.server.refusals > 0:
             self.server.refusals -= 1
             refusal = {"errors": [{"code": "TOOMANYREQUESTS", "message": "toomanyrequests: slow down"}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -63,10 +64,19 @@ def test_patience_has_an_end(registry: Registry, tmp_path: Path) -> None:
 def test_mirrors_come_first(registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     backend = LocalBackend(state_dir=tmp_path, mirror=["127.0.0.1:1", f"http://{registry.address}/proxy"])
     assert backend.prepare_image("somebody/something:3", None) == registry.plain
-    assert backend.create_sandbox.__name__ == "create_sandbox"
     assert backend.engine().images.digest("docker.io/somebody/something:3") == registry.plain
     assert any("mirror 127.0.0.1:1 does not have it" in record.getMessage() for record in caplog.records)
     backend.close()
+
+
+def test_a_registry_whose_mirror_has_it_is_not_asked(registry: Registry, tmp_path: Path) -> None:
+    image = f"{registry.address}/mirrored:1"
+    with contextlib.closing(Registry()) as mirror:
+        backend = LocalBackend(state_dir=tmp_path, mirror=[mirror.address])
+        assert backend.prepare_image(image, None) == registry.plain
+        backend.close()
+        assert mirror.given(image.removesuffix(":1"))
+    assert registry.log == []
 
 
 def test_always_asks_once_and_pulls_what_is_new(registry: Registry, tmp_path: Path) -> None:
@@ -296,6 +306,21 @@ backend.close()
     assert done.returncode == 0, done.stderr
     assert "o space left" in lines[0]
     assert lines[1] == "None"
+
+
+def test_a_second_image_pays_only_for_its_own_layers(registry: Registry, fresh: LocalBackend) -> None:
+    shared = [os.urandom(5000) for _ in range(8)]
+    for name in ("one", "two"):
+        registry.add(name, *shared, *(os.urandom(5000) for _ in range(4)))
+    fresh.prepare_image(f"{registry.address}/one:1", None)
+    layers = fresh.engine().state.path / "layers"
+    before = set(os.listdir(layers))
+    fresh.prepare_image(f"{registry.address}/two:1", None)
+    manifest = json.loads(registry.manifests["two"][1])
+    own = [manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"][8:])]
+    assert sorted(registry.given("two")) == sorted(own)
+    assert registry.asks("two") == ["GET manifests", *["GET blobs"] * len(own)]
+    assert len(set(os.listdir(layers)) - before) == 4
 
 
 # ---------------------------------------------------------------------------------------------- budgets

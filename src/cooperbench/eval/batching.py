@@ -134,8 +134,17 @@ class Batch:
         """By key; trials that need no judging, or cannot be judged, are told of."""
         chosen = {trial.path for trial in trials}
         others = [t for t in self.run.trials() if t.path not in chosen] if under_way else []
-        supply = Supply(backend, map(self._task, [*trials, *others]), self.tell)
-        supply.ready_all()
+        with Supply(backend, map(self._task, [*trials, *others]), self.tell) as supply:
+            supply.ready_all()
+            return self._looked_through(trials, others, supply, under_way)
+
+    def _looked_through(
+        self,
+        trials: Sequence[TrialDirectory],
+        others: Sequence[TrialDirectory],
+        supply: Supply,
+        under_way: frozenset[str],
+    ) -> dict[str, _Entry]:
         found: dict[str, _Entry] = {}
         for trial in trials:
             try:

@@ -112,10 +112,18 @@ def evaluate(
                     till = Till(run, chosen.backend, budget)
                     _refuse_unpriced(till, chosen.name)
                     _tell_of_a_batch(run, tell)
-                    recorded = recorded_images(config)
-                    supply = Supply(chosen.backend, tasks, tell, recorded=recorded, frozen=frozen)
-                    work = list(zip(tasks, trials, strict=True))
-                    OneByOne(chosen.backend, supply, judging, till, force, tell).judge(work, workers)
+                    work = sorted(
+                        zip(tasks, trials, strict=True), key=lambda e: (e[0].image, e[1].pair, e[1].setting)
+                    )
+                    with Supply(
+                        chosen.backend,
+                        (task for task, _ in work),
+                        tell,
+                        sure=(task for task, trial in work if force or trial.read_verdict() is None),
+                        recorded=recorded_images(config),
+                        frozen=frozen,
+                    ) as supply:
+                        OneByOne(chosen.backend, supply, judging, till, force, tell).judge(work, workers)
             finally:
                 totals = eval_summary(run)
                 run.write_eval_summary(totals)

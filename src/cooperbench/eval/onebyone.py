@@ -13,10 +13,7 @@ from cooperbench.eval.expense import Till
 from cooperbench.eval.judging import Judging, current_verdict, judged_event, unjudged_event
 from cooperbench.eval.supply import Supply
 from cooperbench.events import Judged, Note, Progress
-from cooperbench.pool import pooled
 from cooperbench.runs import TrialDirectory
-
-Each = tuple[Task, TrialDirectory]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +27,15 @@ class OneByOne:
     force: bool
     tell: Progress
 
-    def judge(self, work: Sequence[Each], concurrency: int) -> None:
-        """Judge trials in the order of their images; each is stored, or its trouble noted, as it comes.
+    def judge(self, work: Sequence[tuple[Task, TrialDirectory]], concurrency: int) -> None:
+        """Judge trials, which are in the order of their images; each is stored, or its trouble noted, as it comes.
 
         Once the money is spent those that have a current verdict are told, and the others left for another time.
         """
         self._tell_the_price(work)
-        self.supply.ready_all()
+        self.supply.ready_first()
         left = 0
-        ordered = sorted(work, key=lambda each: (each[0].image, each[1].pair, each[1].setting))
-        for (_, trial), result in pooled(ordered, self._judge, concurrency):
+        for trial, result in self.supply.work_off(work, self._judge, concurrency, verdicts=not self.force):
             if isinstance(result, Exception):
                 self.tell(unjudged_event(trial, result))
             elif result is None:
@@ -49,16 +45,15 @@ class OneByOne:
         if left:
             self.tell(Note(self.till.budget.told(f"{left} trials were not judged")))
 
-    def _tell_the_price(self, work: Sequence[Each]) -> None:
+    def _tell_the_price(self, work: Sequence[tuple[Task, TrialDirectory]]) -> None:
         if self.till.price is None:
             return
         unjudged = sum(1 for _, trial in work if self.force or trial.read_verdict() is None)
         if (line := self.till.forecast(unjudged)) is not None:
             self.tell(Note(line))
 
-    def _judge(self, each: Each) -> Judged | None:
+    def _judge(self, task: Task, trial: TrialDirectory) -> Judged | None:
         """None: there is no money left for it."""
-        task, trial = each
         try:
             if self.till.budget.exhausted and not self._is_judged(task, trial):
                 return None

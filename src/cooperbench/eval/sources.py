@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from cooperbench import settings
@@ -12,7 +12,16 @@ from cooperbench.dataset.model import Task
 from cooperbench.errors import UsageError
 from cooperbench.eval import backends
 from cooperbench.eval.backends import shell
-from cooperbench.eval.backends.base import Budgeted, Closable, EvalBackend, Roomy, Sized, Telling, offers
+from cooperbench.eval.backends.base import (
+    Budgeted,
+    Closable,
+    EvalBackend,
+    ImageBackend,
+    Roomy,
+    Sized,
+    Telling,
+    offers,
+)
 from cooperbench.events import Event, Progress, Waiting
 
 MOST_JUDGEMENTS = 10
@@ -115,3 +124,15 @@ def ready_image(backend: EvalBackend, task: Task) -> str | None:
         SandboxStartError: it can neither be found nor made.
     """
     return shell.prepare_image(backend, task.image, task.recipe)
+
+
+def unused_recipes(backend: EvalBackend, tasks: Iterable[Task]) -> str | None:
+    """One line for people where tasks say how their images are made and the backend makes none; else None."""
+    if offers(backend, ImageBackend):
+        return None
+    images = [task.image for task in tasks if task.recipe is not None]
+    if not images:
+        return None
+    more = f" and {len(images) - 1} more" if len(images) > 1 else ""
+    name = getattr(backend, "name", type(backend).__name__)
+    return f"backend {name} makes no images: it must have {images[0]}{more}; their recipe is not used"

@@ -31,7 +31,7 @@ from cooperbench.eval.sources import (
 )
 from cooperbench.eval.supply import Supply
 from cooperbench.events import Note, Progress
-from cooperbench.pool import describe, pooled
+from cooperbench.pool import describe
 
 DEFAULT_OUTPUT = "validation"
 JOURNAL = "journal.jsonl"
@@ -94,9 +94,10 @@ def validate(
         keep_images_within(chosen, disk_budget)
         hear(chosen.backend, tell)
         wanted = _wanted(_tasks(dataset, pairs, image).values(), pairs, merges_only)
-        supply = Supply(chosen.backend, [asked.task for asked in wanted], tell)
         at_once = judgements_at_once(concurrency, chosen.backend)
-        units = _find_out(_Inquiry(chosen.backend, supply, journal, timeout, tell), wanted, at_once)
+        images = sorted((asked.task for asked in wanted), key=lambda task: task.image)
+        with Supply(chosen.backend, images, tell) as supply:
+            units = _find_out(_Inquiry(chosen.backend, supply, journal, timeout, tell), wanted, at_once)
         found = report(dataset, pairs, units, journal, time.monotonic() - started)
     atomic.write_json(folder / REPORT, found)
     return found
@@ -174,9 +175,12 @@ class _Inquiry:
 def _find_out(inquiry: _Inquiry, wanted: Sequence[_Asked], concurrency: int) -> list[Unit]:
     """Everything, in the order of the images; the units come back in the order they were asked for."""
     units: dict[int, Unit] = {}
-    inquiry.supply.ready_all()
-    ordered = sorted(range(len(wanted)), key=lambda place: wanted[place].task.image)
-    for place, result in pooled(ordered, lambda place: inquiry.answer(wanted[place]), concurrency):
+    inquiry.supply.ready_first()
+    ordered = sorted(enumerate(wanted), key=lambda each: each[1].task.image)
+    work = [(asked.task, place) for place, asked in ordered]
+    for place, result in inquiry.supply.work_off(
+        work, lambda _, place: inquiry.answer(wanted[place]), concurrency
+    ):
         if isinstance(result, Exception):
             units[place] = _unit(wanted[place], None, inquiry.timeout)
             inquiry.journal.note_error(units[place], describe(result))

@@ -11,6 +11,7 @@ from typing import Any
 from cooperbench.agents.base import Agent
 from cooperbench.budget import Budget
 from cooperbench.collaboration.outside import RedisServer
+from cooperbench.crew import Crew
 from cooperbench.dataset.model import Dataset, Pair, Task
 from cooperbench.eval.evaluator import recorded_images
 from cooperbench.eval.expense import Till
@@ -18,7 +19,6 @@ from cooperbench.eval.sources import Chosen, hear
 from cooperbench.eval.supply import Supply
 from cooperbench.events import Note, Progress, RunFinished, RunStarted, TrialFinished
 from cooperbench.runner.agent_images import AgentImages
-from cooperbench.runner.crew import Crew
 from cooperbench.runner.expense import forecast
 from cooperbench.runner.models import Models
 from cooperbench.runner.schedule import Schedule
@@ -72,12 +72,12 @@ class Invocation:
         hear(self._chosen.backend, self._tell)
         ended = False
         try:
-            supply = self._supply([tasks[_key(trial)] for trial in [*todo, *unjudged]], recorded)
-            supply.ready_all()
-            bench = self._bench(bool(todo))
-            for trial in done:
-                self._tell(TrialFinished(trial.pair, trial.setting, "skip", 0.0, None, 0, None))
-            ended = Schedule(bench, tasks, supply).carry_out(todo, unjudged)
+            with self._supply(tasks, todo, unjudged, recorded) as supply:
+                supply.ready_first()
+                bench = self._bench(bool(todo))
+                for trial in done:
+                    self._tell(TrialFinished(trial.pair, trial.setting, "skip", 0.0, None, 0, None))
+                ended = Schedule(bench, tasks, supply).carry_out(todo, unjudged)
         finally:
             totals = self._write_summaries()
         if not ended:
@@ -108,8 +108,16 @@ class Invocation:
         if (line := forecast(chosen.backend, [trial.pair for trial in todo], spec)) is not None:
             self._tell(Note(line))
 
-    def _supply(self, work: list[Task], config: dict[str, Any]) -> Supply:
+    def _supply(
+        self,
+        tasks: dict[tuple[str, int], Task],
+        todo: list[TrialDirectory],
+        unjudged: list[TrialDirectory],
+        config: dict[str, Any],
+    ) -> Supply:
         recorded = recorded_images(config)
+        work = [tasks[_key(trial)] for trial in [*todo, *unjudged]]
+        sure = [*todo, *(trial for trial in unjudged if trial.read_verdict() is None)]
 
         def record(image: str, digest: str | None) -> None:
             before = recorded.get(image)
@@ -121,7 +129,13 @@ class Invocation:
 
         frozen = self._tools.frozen
         return Supply(
-            self._chosen.backend, work, self._tell, recorded=recorded, on_ready=record, frozen=frozen
+            self._chosen.backend,
+            work,
+            self._tell,
+            sure=[tasks[_key(trial)] for trial in sure],
+            recorded=recorded,
+            on_ready=record,
+            frozen=frozen,
         )
 
     def _budget(self) -> Budget:

@@ -1,14 +1,13 @@
 """All trials of an invocation: at most so many at once, each judged as soon as it is done.
 
-One thread decides and tells, the others work. Nothing is submitted before there is room for it, so ten thousand
-trials cost no more memory than those under way.
+One thread decides and tells, the others work. Nothing is submitted before there is room for it and its image is there,
+so ten thousand trials cost no more memory than those under way, and none keeps a place while it waits for an image.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, wait
 from functools import partial
 from queue import SimpleQueue
@@ -28,6 +27,9 @@ from cooperbench.runs import TrialDirectory
 _PATIENCE = 15
 """Seconds the trials under way are given to end when the run is being stopped."""
 
+_LOOK_AGAIN: Future[Any] = Future()
+"""Stands for an image that has come or failed, among the futures that are done."""
+
 
 class Schedule:
     """Runs trials and judges them."""
@@ -36,43 +38,49 @@ class Schedule:
         self._bench = bench
         self._tasks = tasks
         self._supply = supply
-        self._todo: Iterator[TrialDirectory] = iter(())
-        self._unjudged: deque[TrialDirectory] = deque()
+        self._todo: list[TrialDirectory] = []
+        self._unjudged: list[TrialDirectory] = []
         self._trials: dict[Future[TrialFinished], tuple[TrialDirectory, Trial]] = {}
         self._judgements: dict[Future[Judged], tuple[TrialDirectory, EndableBackend]] = {}
         self._done: SimpleQueue[Future[Any] | None] = SimpleQueue()
 
     def carry_out(self, todo: Iterable[TrialDirectory], unjudged: Iterable[TrialDirectory]) -> bool:
         """Run `todo`, judge these and `unjudged`; whether it came to its end, or was stopped by Ctrl-C."""
-        self._todo = iter(todo)
+        self._todo.extend(todo)
         self._unjudged.extend(unjudged)
+        self._supply.hear(lambda: self._done.put(_LOOK_AGAIN))
         with first_ctrl_c(self._ask_to_stop):
             while self._start_what_fits():
                 future = self._done.get()
                 if future is None:
                     self._stop()
                     return False
-                self._settle(future)
+                if future is not _LOOK_AGAIN:
+                    self._settle(future)
         return True
 
     # ------------------------------------------------------------------------------------------ starting
 
     def _start_what_fits(self) -> bool:
-        """Fill every free place; whether anything is under way."""
+        """Fill every free place; whether anything is under way, or will be once its image is there."""
         spec = self._bench.spec
         while len(self._trials) < spec.concurrency and (directory := self._next_trial()) is not None:
             self._start_trial(directory)
-        while len(self._judgements) < spec.eval_concurrency and self._unjudged:
-            self._start_judgement(self._unjudged.popleft())
-        return bool(self._trials or self._judgements)
+        while len(self._judgements) < spec.eval_concurrency:
+            place = self._supply.choose(map(self._task, self._unjudged), verdicts=True)
+            if place is None:
+                break
+            self._start_judgement(self._unjudged.pop(place))
+        return bool(self._trials or self._judgements or self._todo or self._unjudged)
 
     def _next_trial(self) -> TrialDirectory | None:
-        """The next trial to run; none any more once the run's money is spent."""
-        directory = next(self._todo, None)
+        """The next trial that can be run; none any more once the run's money is spent."""
         budget = self._bench.budget
-        if directory is None or not budget.exhausted:
-            return directory
-        left = 1 + sum(1 for _ in self._todo)  # none is left to ask for after this
+        if not self._todo or not budget.exhausted:
+            place = self._supply.choose(map(self._task, self._todo))
+            return self._todo.pop(place) if place is not None else None
+        left = len(self._todo)
+        self._todo.clear()
         self._bench.tell(Note(budget.told(f"{left} trials were not started")))
         return None
 
@@ -140,6 +148,7 @@ class Schedule:
     def _stop(self) -> None:
         """Start nothing more, end what is under way, keep what was already done."""
         self._bench.tell(Note("stopping: ending the sandboxes (again Ctrl-C: leave at once)"))
+        self._supply.stop()
         for _, trial in list(self._trials.values()):
             trial.halt()
         for _, backend in list(self._judgements.values()):

@@ -12,10 +12,10 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 from cooperbench.agents.base import ERROR, AgentResult
+from cooperbench.crew import Crew
 from cooperbench.errors import BackendError, CooperBenchError
 from cooperbench.eval.backends.base import EvalBackend, SandboxSpec
 from cooperbench.pool import describe
-from cooperbench.runner.crew import Crew
 from cooperbench.runner.models import metered
 from cooperbench.runner.repository import Taken
 from cooperbench.runner.seat import Seat, Work

@@ -18,6 +18,7 @@ from cooperbench.budget import Budget
 from cooperbench.collaboration import Bus, Posting
 from cooperbench.collaboration.door import Door
 from cooperbench.collaboration.outside import Outpost, RedisServer
+from cooperbench.crew import Crew
 from cooperbench.dataset.model import Task
 from cooperbench.errors import BackendError
 from cooperbench.eval.backends.base import EvalBackend, SandboxSpec
@@ -26,7 +27,6 @@ from cooperbench.events import AgentFinished, Progress, TrialFinished, TrialStar
 from cooperbench.pool import describe, desk
 from cooperbench.runner.agent_images import AgentImages
 from cooperbench.runner.assignments import assignments
-from cooperbench.runner.crew import Crew
 from cooperbench.runner.models import Models
 from cooperbench.runner.records import agent_record, conversation, trajectory
 from cooperbench.runner.seat import GRACE, MARGIN, Seat, Work

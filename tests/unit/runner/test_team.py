@@ -12,9 +12,9 @@ import pytest
 
 from cooperbench.agents.base import AgentResult, Assignment
 from cooperbench.collaboration import Bus
+from cooperbench.crew import Crew
 from cooperbench.errors import AgentError, SandboxLost, SandboxStartError
 from cooperbench.eval.backends.base import Completed, SandboxSpec
-from cooperbench.runner.crew import Crew
 from cooperbench.runner.seat import Seat, Work
 from cooperbench.runner.team import InterruptedTrialError, Team
 

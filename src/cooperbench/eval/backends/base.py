@@ -286,6 +286,16 @@ class Budgeted(Protocol):
         ...
 
 
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A `Budgeted` backend that can tell whether an image may come before it is needed."""
+
+    def fits_another(self) -> bool:
+        """Whether an image like the largest there is has room, within the bound, beside all that must stay. False when
+        there is none to judge by."""
+        ...
+
+
 Listener = Callable[[str, str | None], None]
 """``listener(what, how_far)``: what is waited for, and how far it is; None once the waiting is over."""
 

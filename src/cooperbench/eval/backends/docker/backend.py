@@ -79,6 +79,10 @@ class DockerBackend:
         if opened is not None:
             opened[2].shelf.release(image)
 
+    def fits_another(self) -> bool:
+        """See `base.Foreseeing`."""
+        return self._open()[2].shelf.fits_another()
+
     def tell_by(self, listener: Listener) -> None:
         """See `base.Telling`."""
         self._listener = listener

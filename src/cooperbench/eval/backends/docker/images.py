@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cooperbench.errors import SandboxStartError
@@ -97,13 +97,10 @@ class Images:
     def _pull(self, image: str, *, known: bool = False) -> Mapping[str, Any]:
         """Pull it; one that was `known` before is not ours to take away again."""
         self.shelf.make_room()
-        source = self._source(image)
-        theirs = source != image and self.find(source) is not None
+        sources = self._sources(image)
+        theirs = {source for source in sources if source != image and self.find(source) is not None}
         begun = time.monotonic()
-        log.info("pulling image %s", source)
-        what = f"image {source}"
-        with self.telling(what, "pulling"):
-            self._patiently(source, what)
+        source = self._from_the_first(sources)
         if source != image:
             self._rename(source, image)
         found = self.find(image)
@@ -111,17 +108,32 @@ class Images:
             raise SandboxStartError(f"image {image} was pulled and is not on {self._engine.name}")
         log.info("pulled image %s in %.0f s", source, time.monotonic() - begun)
         if not known:
-            self.shelf.bring(image, *([source] if source != image and not theirs else []))
+            self.shelf.bring(image, *({source} - theirs - {image}))
         return found
 
-    def _source(self, image: str) -> str:
-        """What to pull it as: from the mirror, if there is one and the engine can then give it its name."""
+    def _sources(self, image: str) -> list[str]:
+        """What to pull it as: first from the mirror, if there is one and the engine can then give it its name."""
         if not self._settings.mirror:
-            return image
+            return [image]
         if "@" in image:
             log.warning("image %s: pulled past the mirror, for no engine gives a digest as a name", image)
-            return image
-        return f"{self._settings.mirror.rstrip('/')}/{image}"
+            return [image]
+        return [f"{self._settings.mirror.rstrip('/')}/{image}", image]
+
+    def _from_the_first(self, sources: Sequence[str]) -> str:
+        """Pull from the first of these that has it; which one that was."""
+        for source in sources:
+            log.info("pulling image %s", source)
+            what = f"image {source}"
+            try:
+                with self.telling(what, "pulling"):
+                    self._patiently(source, what)
+                return source
+            except SandboxStartError as problem:
+                if source == sources[-1]:
+                    raise
+                log.warning("the mirror does not have it: %s", problem)
+        raise AssertionError("unreachable")
 
     def _patiently(self, source: str, what: str) -> None:
         """Pull; a registry that has had too many requests is given time."""
@@ -168,24 +180,37 @@ class Images:
 
 
 class _Progress:
-    """How far a pull is, as a few words now and then."""
+    """How far a pull is, as a few words now and then.
+
+    Podman says how much there is of a layer only once that has taken a while: until then layers are counted.
+    """
 
     def __init__(self) -> None:
-        self._layers: dict[str, tuple[int, int]] = {}
+        self._done: dict[str, bool] = {}
+        self._bytes: dict[str, tuple[int, int]] = {}
         self._told = 0.0
 
     def take(self, event: Mapping[str, Any]) -> str | None:
         """One event of a pull; words, if it is time for some."""
         detail = event.get("progressDetail") or {}
         status, layer = event.get("status"), str(event.get("id"))
+        if status in ("Pulling fs layer", "Downloading", "Download complete"):
+            self._done[layer] = self._done.get(layer, False) or status == "Download complete"
         if status == "Downloading" and detail.get("total"):
-            self._layers[layer] = (int(detail.get("current") or 0), int(detail["total"]))
-        elif status == "Download complete" and layer in self._layers:
-            self._layers[layer] = (self._layers[layer][1],) * 2
-        if not self._layers or time.monotonic() - self._told < _TELL_EVERY:
+            if not self._bytes:
+                self._told = 0.0
+            self._bytes[layer] = (int(detail.get("current") or 0), int(detail["total"]))
+        elif status == "Download complete" and layer in self._bytes:
+            self._bytes[layer] = (self._bytes[layer][1],) * 2
+        if not self._done or time.monotonic() - self._told < _TELL_EVERY:
             return None
         self._told = time.monotonic()
-        done, total = (sum(each) / 1e6 for each in zip(*self._layers.values(), strict=True))
+        return self._words()
+
+    def _words(self) -> str:
+        if not self._bytes:
+            return f"pulling, {sum(self._done.values())} of {len(self._done)} layers"
+        done, total = (sum(each) / 1e6 for each in zip(*self._bytes.values(), strict=True))
         return f"pulling, {done:.0f} of {total:.0f} MB" if done < total else "unpacking"
 
 

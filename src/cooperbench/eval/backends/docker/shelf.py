@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,15 +41,18 @@ class Shelf:
         """By name, least recently needed first."""
         self._held: set[str] = set()
         self._in_use: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self._going = ""
+        """The image that is being taken away."""
+        self._lock = threading.Condition()
         self._evicting = threading.Lock()
         self._warned = False
 
     # ---------------------------------------------------------------------------------------- who needs what
 
     def hold(self, image: str) -> None:
-        """Keep it until it is released."""
+        """Keep it until it is released. One that is just being taken away is gone when this returns."""
         with self._lock:
+            self._lock.wait_for(lambda: self._going != image)
             self._held.add(image)
 
     def release(self, image: str) -> None:
@@ -59,8 +62,9 @@ class Shelf:
 
     @contextlib.contextmanager
     def using(self, image: str) -> Iterator[None]:
-        """It is needed now, and stays meanwhile."""
+        """It is needed now, and stays meanwhile. One that is just being taken away is gone before."""
         with self._lock:
+            self._lock.wait_for(lambda: self._going != image)
             self._in_use[image] += 1
             if image in self._brought:
                 self._brought[image] = self._brought.pop(image)
@@ -97,22 +101,38 @@ class Shelf:
                 if image is None:
                     self._cannot()
                     return
-                if not self._evict(image):
-                    stuck.add(image)
+                try:
+                    if not self._evict(image):
+                        stuck.add(image)
+                finally:
+                    with self._lock:
+                        self._going = ""
+                        self._lock.notify_all()
 
     def _next(self, stuck: set[str]) -> str | None:
+        """What to take away; from now on nobody takes it into use before that is done."""
         with self._lock:
             for image in self._brought:
-                if image not in stuck and image not in self._held and not self._in_use[image]:
+                if image not in stuck and not self._stays(image):
+                    self._going = image
                     return image
         return None
 
+    def _stays(self, image: str) -> bool:
+        return image in self._held or self._in_use[image] > 0
+
+    def fits_another(self) -> bool:
+        """See `base.Foreseeing`."""
+        if not self.budget:
+            return True
+        with self._lock:
+            largest = max((sum(each.layers.values()) for each in self._brought.values()), default=0)
+            staying = _together(each for image, each in self._brought.items() if self._stays(image))
+        return 0 < largest <= self.budget - staying
+
     def _size(self) -> int:
         with self._lock:
-            layers: dict[str, int] = {}
-            for each in self._brought.values():
-                layers.update(each.layers)
-        return sum(layers.values())
+            return _together(self._brought.values())
 
     def _evict(self, image: str) -> bool:
         """The engine refuses to remove what a container uses; such an image stays."""
@@ -147,6 +167,14 @@ class Shelf:
                 self._size() / 1e9,
                 self.budget / 1e9,
             )
+
+
+def _together(images: Iterable[Brought]) -> int:
+    """Bytes, each layer counted once."""
+    layers: dict[str, int] = {}
+    for each in images:
+        layers.update(each.layers)
+    return sum(layers.values())
 
 
 def layer_sizes(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -59,11 +59,10 @@ class LocalBackend:
         """See `base.ImageBackend`."""
         engine = self.engine()
         if recipe is not None:
-            digest: str | None = recipes.prepare(engine, image, recipe)
-        else:
-            digest = self._provision.image(engine, image).digest
-        self._provision.hold(engine, image, digest)
-        return digest
+            digest = recipes.prepare(engine, image, recipe)
+            self._provision.hold(engine, image, digest)
+            return digest
+        return self._provision.kept(engine, image).digest
 
     def build_image(self, image: str, context: Path) -> str | None:
         """Build an image from the Dockerfile in `context`, steps done before excepted; returns its digest.
@@ -84,6 +83,10 @@ class LocalBackend:
         """See `base.Budgeted`."""
         if self._engine is not None:
             self._provision.release(self._engine, image)
+
+    def fits_another(self) -> bool:
+        """See `base.Foreseeing`."""
+        return self._provision.fits_another(self.engine())
 
     def tell_by(self, listener: Listener) -> None:
         """See `base.Telling`."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed, wait
 from dataclasses import dataclass
 
+from cooperbench.crew import Crew
 from cooperbench.errors import SandboxStartError
 from cooperbench.eval.backends.local.images import Image, ImageStore
 from cooperbench.eval.backends.local.store import imageconfig, layers
@@ -32,6 +33,11 @@ class Incoming:
     origin: str = ""
     """Where it can be had again; empty when nothing says."""
 
+    @property
+    def goes_by(self) -> str:
+        """Its digest in the store."""
+        return self.digest or imageconfig.parse(self.config, self.what).digest
+
 
 def install(store: ImageStore, unpacker: Unpacker, image: Incoming, names: tuple[str, ...]) -> Image:
     """Bring the layers that are missing, then the image, then its names; whatever fails leaves only whole layers.
@@ -52,7 +58,7 @@ def install(store: ImageStore, unpacker: Unpacker, image: Incoming, names: tuple
     for diff_id, stream in zip(config.diff_ids, image.streams, strict=True):
         wanted.pop(layers.name(diff_id), None)
         wanted[layers.name(diff_id)] = stream
-    digest = image.digest or config.digest
+    digest = image.goes_by
     with store.claims.using(digest), store.claims.wanted(wanted):
         _bring(unpacker, list(wanted.values()), image.what)
         made = Image(
@@ -70,18 +76,27 @@ def install(store: ImageStore, unpacker: Unpacker, image: Incoming, names: tuple
 
 def _bring(unpacker: Unpacker, streams: list[Stream], what: str) -> None:
     missing = [stream for stream in streams if not unpacker.has(layers.name(str(stream.diff_id)))]
+    todo = iter(missing)
+    taking = threading.Lock()
     stop = threading.Event()
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="layer") as pool:
-        futures = [
-            pool.submit(unpacker.bring, stream, f"image {what}: layer {str(stream.diff_id)[:19]}", stop)
-            for stream in missing
-        ]
-        try:
-            for future in as_completed(futures):
-                for line in future.result()[1]:
-                    log.warning("%s", line)
-        except BaseException:  # Ctrl-C too: what is under way ends soon
-            stop.set()
-            for future in futures:
-                future.cancel()
-            raise
+
+    def lane() -> None:
+        while not stop.is_set():
+            with taking:
+                stream = next(todo, None)
+            if stream is None:
+                return
+            name = f"image {what}: layer {str(stream.diff_id)[:19]}"
+            for line in unpacker.bring(stream, name, stop)[1]:
+                log.warning("%s", line)
+
+    # A crew, for a download that hangs must not keep anybody from leaving.
+    crew = Crew()
+    lanes = [crew.submit(lane) for _ in missing[:_AT_ONCE]]
+    try:
+        for done in as_completed(lanes):
+            done.result()
+    except BaseException:  # Ctrl-C too: what is under way ends soon
+        stop.set()
+        wait(lanes)
+        raise

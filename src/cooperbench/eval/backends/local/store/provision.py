@@ -21,6 +21,10 @@ def _say_nothing(what: str, how_far: str | None) -> None:
     """Nobody listens."""
 
 
+def _forget(_: str) -> None:
+    """Nobody wants to know the digest."""
+
+
 class Provision:
     """The images of one backend object. Safe to use from any thread."""
 
@@ -35,8 +39,19 @@ class Provision:
         """Bytes; 0: no bound."""
         self.listener: Listener = _say_nothing
 
-    def image(self, engine: Engine, name: str) -> Image:
+    def kept(self, engine: Engine, name: str) -> Image:
+        """As `image`, and it stays until it is released."""
+        while True:
+            found = self.image(engine, name, keep=True)
+            self.hold(engine, name, found.digest)
+            if found.digest is None or engine.images.has(found.digest):
+                return found  # nobody removed it before it was held
+
+    def image(self, engine: Engine, name: str, *, keep: bool = False) -> Image:
         """The image of this name, pulled first if the settings want that.
+
+        Args:
+            keep: one that is pulled is held before anything could remove it again.
 
         Raises:
             SandboxStartError: it is not here, and cannot be pulled or is not to be.
@@ -46,26 +61,37 @@ class Provision:
         except NoSuchImage as problem:
             if self._settings.pull == "never" or not _can_be_pulled(name):
                 raise
-            return self._pulled(engine, name, problem)
+            return self._pulled(engine, name, problem, keep)
         if self._settings.pull == "always" and _can_be_pulled(name) and name not in self._fresh:
-            return self._renewed(engine, name, found)
+            return self._renewed(engine, name, found, keep)
         return found
 
-    def pull(self, engine: Engine, name: str, platform: str | None = None) -> Image:
+    def pull(self, engine: Engine, name: str, platform: str | None = None, *, keep: bool = False) -> Image:
         """Pull an image, whether it is here or not: its name may stand for another one now.
+
+        Args:
+            platform: ``os/architecture``; None: this machine's.
+            keep: hold it from before it is there.
 
         Raises:
             UsageError: no image name. SandboxStartError: it cannot be pulled.
         """
         self.make_room(engine)
-        made = pulling.pull(
-            engine.images, engine.unpacker, self._settings, name, platform, lambda *told: self.listener(*told)
-        )
+        known = (lambda digest: self.hold(engine, name, digest)) if keep else _forget
+        wish = pulling.Wish(name, reference.parse(name), platform, known)
+        try:
+            made = pulling.pull(
+                engine.images, engine.unpacker, self._settings, wish, lambda *told: self.listener(*told)
+            )
+        except BaseException:
+            if keep:
+                self.release(engine, name)
+            raise
         self._fresh.add(name)
         self.make_room(engine, spared=made.digest or "")
         return made
 
-    def _pulled(self, engine: Engine, name: str, why: NoSuchImage) -> Image:
+    def _pulled(self, engine: Engine, name: str, why: NoSuchImage, keep: bool) -> Image:
         lock = hashlib.sha256(reference.familiar(name).encode()).hexdigest()[:32]
         with engine.state.locked(f"pull-{lock}"):  # whoever else wants it waits, and finds it
             try:
@@ -73,15 +99,15 @@ class Provision:
             except NoSuchImage:
                 pass
             try:
-                return self.pull(engine, name)
+                return self.pull(engine, name, keep=keep)
             except SandboxStartError as problem:
                 raise SandboxStartError(f"{why}; {problem}") from problem
 
-    def _renewed(self, engine: Engine, name: str, found: Image) -> Image:
+    def _renewed(self, engine: Engine, name: str, found: Image, keep: bool) -> Image:
         if "@" in name or pulling.current_digest(self._settings, name) == found.digest:
             self._fresh.add(name)
             return found
-        return self.pull(engine, name)
+        return self.pull(engine, name, keep=keep)
 
     # ------------------------------------------------------------------------------------------ room
 
@@ -92,6 +118,10 @@ class Provision:
         for line in gc.make_room(engine.state, engine.claims, self.budget, spared):
             log.info("removed to stay within the disk budget: %s", line)
         engine.launcher.sweep()
+
+    def fits_another(self, engine: Engine) -> bool:
+        """See `base.Foreseeing`."""
+        return not self.budget or gc.fits_another(engine.state, engine.claims, self.budget)
 
     def hold(self, engine: Engine, name: str, digest: str | None) -> None:
         """Keep it until it is released."""

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,9 +45,13 @@ class Place:
 class Wish:
     """What is to be pulled."""
 
+    name: str
+    """As it was asked for."""
     ref: Reference
     platform: str | None
     """``os/architecture``; None: this machine's, and nothing else will do."""
+    known: Callable[[str], None]
+    """Called with its digest, before anything of it is there."""
 
 
 def places(ref: Reference, mirrors: Sequence[str]) -> Iterator[Place]:
@@ -61,15 +65,13 @@ def places(ref: Reference, mirrors: Sequence[str]) -> Iterator[Place]:
     yield Place(ref.registry, ref.repository)
 
 
-def pull(
-    store: ImageStore, unpacker: Unpacker, settings: Settings, name: str, platform: str | None, tell: Listener
-) -> Image:
+def pull(store: ImageStore, unpacker: Unpacker, settings: Settings, wish: Wish, tell: Listener) -> Image:
     """Bring an image out of its registry and give it its name.
 
     Raises:
-        UsageError: no image name. SandboxStartError: no place has it, or what it has is not to be believed.
+        SandboxStartError: no place has it, or what it has is not to be believed.
     """
-    wish = Wish(reference.parse(name), platform)
+    name = wish.name
     progress = Progress(f"pulling image {name}", tell)
     patience = Patience(settings.pull_patience, progress.waits, time.sleep)
     where = list(places(wish.ref, settings.mirrors))
@@ -85,6 +87,7 @@ def pull(
                         raise SandboxStartError(f"image {name} cannot be pulled: {problem}") from problem
                     log.warning("image %s: mirror %s does not have it (%s)", name, place.registry, problem)
                     continue
+                wish.known(incoming.goes_by)
                 return install(store, unpacker, incoming, (wish.ref.familiar,))
         raise AssertionError("unreachable")
     finally:

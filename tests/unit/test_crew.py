@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from cooperbench.runner import crew as crew_module
-from cooperbench.runner.crew import Crew
+from cooperbench import crew as crew_module
+from cooperbench.crew import Crew
 
 
 def test_results_and_exceptions_of_any_kind() -> None:
@@ -51,7 +51,7 @@ def test_idle_threads_end_and_nothing_is_lost_then(monkeypatch: pytest.MonkeyPat
 
 def test_a_hanging_work_does_not_keep_the_process() -> None:
     work = "Crew().submit(lambda: time.sleep(600)); print('leaving')"
-    program = f"import time; from cooperbench.runner.crew import Crew; {work}"
+    program = f"import time; from cooperbench.crew import Crew; {work}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout == "leaving\n"
     assert done.returncode == 0
