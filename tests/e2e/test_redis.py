@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from cooperbench import register_agent, run
 from cooperbench.agents.base import AgentResult
@@ -61,6 +63,23 @@ def test_inside_and_outside_are_one_team(tmp_path: Path, url: str) -> None:
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert PASSWORD.encode() not in written
     assert (RunDirectory(tmp_path, "redis").read_config() or {})["redis"] is True
+
+
+def test_two_runs_at_once_on_one_server(tmp_path: Path, url: str) -> None:
+    """Each has its own keys and users; a run that begins removes no user of one that is under way; nothing is left."""
+    register_agent("mixed", Mixed)
+    names = ("one", "two")
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda name: run(name, **options(tmp_path, redis_url=url)), names))
+    assert [(summary["completed"], summary["messages_sent"]) for summary in done] == [(1, 2), (1, 2)]
+    for name in names:
+        trial = RunDirectory(tmp_path, name).trial("team", Pair("almanac_task", 12, (1, 4)))
+        said = [(entry["from"], entry["message"]) for entry in trial.read_conversation()]
+        assert said == [("agent1", "there is a task"), ("agent2", "claimed")]
+        assert (trial.read_result() or {})["metrics"]["tasks_total"] == 1
+    with contextlib.closing(redis.Redis.from_url(url, decode_responses=True)) as client:
+        assert client.keys("*") == []
+        assert client.execute_command("ACL", "USERS") == ["default"]
 
 
 def test_a_server_that_is_not_there_is_said_before_anything_is_done(tmp_path: Path) -> None:

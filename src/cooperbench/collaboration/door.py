@@ -50,9 +50,10 @@ class Door:
 
     def close(self) -> None:
         """Serve nothing new; nothing is under way when this returns. Calling it again is fine."""
-        self._stopped.set()
-        with contextlib.suppress(BackendError):
-            self._outpost.ask(b"")  # so that nobody waits for the next request
+        if not self._stopped.is_set():
+            self._stopped.set()
+            with contextlib.suppress(BackendError):
+                self._outpost.ask(b"")  # so that nobody waits for the next request; once: the keys go after this
         if self._server.is_alive():
             self._server.join(_LAST)
 
