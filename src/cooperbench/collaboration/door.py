@@ -53,7 +53,7 @@ class Door:
         if not self._stopped.is_set():
             self._stopped.set()
             with contextlib.suppress(BackendError):
-                self._outpost.ask(b"")  # so that nobody waits for the next request; once: the keys go after this
+                self._outpost.ask(b"")  # so that nobody waits; once: the keys go after this
         if self._server.is_alive():
             self._server.join(_LAST)
 
