@@ -13,38 +13,19 @@ import pytest
 
 from cooperbench.agents import get_agent
 from cooperbench.errors import UsageError
-from tests.docker import engines
-from tests.e2e.models import files_of, model, negotiated, run_pair, trial, verdict_of
-from tests.loopback.models import CACHED, KEY, Script, tokens
-
-SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
-SCRIPTS = {
-    "mini_swe_agent": negotiated("git status --short", SUBMIT),
-    "claude_code": negotiated("git status --short"),
-    "codex": negotiated("git status --short"),
-    "gemini_cli": negotiated("git status --short"),
-}
-CALLS = 3
-"""Of each agent: two commands and a last word."""
-
-
-def needs(agent: str) -> None:
-    """Programs come from npm, which CI has."""
-    if agent != "mini_swe_agent" and shutil.which("npm") is None:
-        engines.missing("npm is not on this machine")
-
-
-def check_figures(record: dict[str, Any]) -> None:
-    """To the unit, for every framework the same."""
-    told = [tokens(number) for number in range(CALLS)]
-    given, cached, said = (sum(column) for column in zip(*told, strict=True))
-    assert record["input_tokens"] == given
-    assert record["cache_read_tokens"] == cached == (CALLS - 1) * CACHED
-    assert record["output_tokens"] == said
-    assert record["cache_write_tokens"] == 0
-    dollars = (given - cached) * 1e-6 + cached * 1e-7 + said * 2e-6
-    assert record["cost"] == pytest.approx(dollars, abs=1e-12)
-    assert record["steps"] == CALLS
+from tests.e2e.models import (
+    CALLS,
+    SCRIPTS,
+    SUBMIT,
+    check_together,
+    files_of,
+    model,
+    needs,
+    run_pair,
+    trial,
+    verdict_of,
+)
+from tests.loopback.models import KEY, Script, tokens
 
 
 @pytest.mark.parametrize("agent", SCRIPTS)
@@ -54,16 +35,11 @@ def test_a_pair_talks_submits_and_passes_and_a_replay_does_it_again_without_a_mo
     needs(agent)
     logs = tmp_path / "logs"
     with model(SCRIPTS[agent], monkeypatch) as server:
-        first = run_pair("first", agent, logs, server, record=True)
+        first = run_pair("first", agent, logs, server, record=True, git_enabled=True)
         assert len(server.bodies) == 2 * CALLS, first["error"]
     assert first["eval"] == {"both_passed": True, "merge": "clean"}, first["error"]
-    result = trial(logs, "first").read_result() or {}
-    for record in result["agents"].values():
-        assert record["status"] == "Submitted", record["error"]
-        check_figures(record)
-    assert result["total_cost"] == pytest.approx(sum(record["cost"] for record in result["agents"].values()))
+    check_together(trial(logs, "first"))
     spoken = trial(logs, "first").read_conversation()
-    assert {entry["from"] for entry in spoken} == {"agent1", "agent2"}
     for number in (1, 2):
         messages = (trial(logs, "first").read_trajectory(number) or {})["messages"]
         assert all(isinstance(message["timestamp"], float) for message in messages)
@@ -71,7 +47,7 @@ def test_a_pair_talks_submits_and_passes_and_a_replay_does_it_again_without_a_mo
     assert not [name for name, content in files_of(trial(logs, "first")).items() if KEY.encode() in content]
 
     monkeypatch.delenv("LOOPBACK_KEY")
-    again = run_pair("again", agent, logs, None, replay="first")
+    again = run_pair("again", agent, logs, None, replay="first", git_enabled=True)
     assert (again["eval"], again["cost"]) == (first["eval"], first["cost"]), again["error"]
     assert trial(logs, "again").read_patches() == trial(logs, "first").read_patches()
     assert trial(logs, "again").read_conversation() == spoken
@@ -203,16 +179,3 @@ def test_the_key_is_on_no_command_line_and_in_no_sandbox(
     config = json.loads((logs / "look" / "config.json").read_text())
     assert config["api_key_env"] == "LOOPBACK_KEY"
     assert KEY not in json.dumps(config)
-
-
-def test_in_containers_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bridge is `exec` alone, so any backend will do: here an engine's containers."""
-    needs("codex")
-    logs = tmp_path / "logs"
-    with engines.docker():
-        pass  # there is an engine, or this has failed
-    with model(SCRIPTS["codex"], monkeypatch) as server:
-        line = run_pair("boxed", "codex", logs, server, backend="docker")
-    assert line["eval"] == {"both_passed": True, "merge": "clean"}, line["error"]
-    for record in (trial(logs, "boxed").read_result() or {})["agents"].values():
-        check_figures(record)

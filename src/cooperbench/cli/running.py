@@ -158,6 +158,7 @@ def _demo(args: argparse.Namespace) -> int:
         agent="script",
         agent_config=dataset / "scripts",
         dataset_dir=dataset,
+        git_enabled=True,
         force=True,
     )
 

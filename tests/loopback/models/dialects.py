@@ -219,14 +219,16 @@ def messages_events(turn: Turn, answer: Answer, model: str) -> Iterator[str]:
 
 
 def generate_turn(body: dict[str, Any]) -> Turn:
+    # Clients write names in either way, `functionResponse` or `function_response`; the vendor takes both.
     parts = [part for content in body["contents"] for part in content.get("parts", ())]
-    results = sum("functionResponse" in part for part in parts)
+    results = sum("functionResponse" in part or "function_response" in part for part in parts)
     names = [
         str(declared["name"])
         for tool in body.get("tools", [])
         for declared in tool.get("functionDeclarations", tool.get("function_declarations", []))
     ]
-    return Turn(whose(f"{text_of(body.get('systemInstruction'))} {text_of(parts)}"), results, names)
+    system = body.get("systemInstruction", body.get("system_instruction"))
+    return Turn(whose(f"{text_of(system)} {text_of(parts)}"), results, names)
 
 
 def _generate_usage(answer: Answer) -> dict[str, int]:

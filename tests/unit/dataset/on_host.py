@@ -138,4 +138,4 @@ class HostTask:
         output, _ = process.communicate(timeout=240)
         assert process.returncode == 0, output.decode()
         self._run(["git", "add", "-A"], clone)
-        return self._run(["git", "diff", "--binary", "--cached", "HEAD"], clone)
+        return self._run(["git", "diff", "--binary", "--cached", "origin/main"], clone)

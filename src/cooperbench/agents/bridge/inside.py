@@ -127,4 +127,6 @@ def main(spool: str, program: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    ended = main(sys.argv[1], sys.argv[2:])
+    # At once: threads that still serve somebody would be ended one by one, which aborts where libgcc is missing.
+    os._exit(ended)

@@ -40,6 +40,11 @@ _PROGRAMS = """
     find xargs tar gzip gunzip zcat diff cmp patch ps which make perl file less hostname chgrp yes nl
     fold join truncate getopt flock
 """
+_RUNTIME = """
+    libc.so.6 libdl.so.2 libgcc_s.so.1 libm.so.6 libpthread.so.0 libresolv.so.2 librt.so.1 libstdc++.so.6 libutil.so.1
+"""
+"""Libraries that any program may expect, though none here names them all: agents' programs, and the C library itself,
+which loads one when a thread ends."""
 _ETC = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",
@@ -105,7 +110,9 @@ def _files() -> list[str]:
     trees = [_git_programs(), *_python_library()]
     inside = [path for tree in trees for path in _below(tree)]
     binaries = [*programs, *(path for path in inside if ".so" in Path(path).name or "git-core" in path)]
-    wanted = {*programs, *inside, *_libraries(binaries)}
+    libraries = _libraries(binaries)
+    runtime = [path for each in {*map(os.path.dirname, libraries)} for path in _runtime(each)]
+    wanted = {*programs, *inside, *libraries, *runtime, *_libraries(runtime)}
     return sorted({each for path in wanted for each in _with_links(path)})
 
 
@@ -143,6 +150,11 @@ def _libraries(binaries: list[str]) -> set[str]:
             re.findall(r"(?:=> |^\s+)(/\S+) \(0x", done.stdout.decode("utf-8", "replace"), re.MULTILINE)
         )
     return found
+
+
+def _runtime(directory: str) -> Iterator[str]:
+    paths = (os.path.join(directory, name) for name in _RUNTIME.split())
+    yield from filter(os.path.exists, paths)
 
 
 def _with_links(path: str) -> Iterator[str]:

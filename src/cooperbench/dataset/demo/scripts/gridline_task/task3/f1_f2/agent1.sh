@@ -74,7 +74,12 @@ index c399b24..c1ed0d5 100644
 +        padded = [pad(cell, width, side) for cell, width, side in zip(cells, widths, self.align)]
          return GAP.join(padded).rstrip()
 EOF
-    tell agent2 "Done: __init__ takes align and caption, self.caption is None or one line of text. render() is yours."
+    # Where branches are shared, its teammate can try both halves together.
+    git -c user.name=agent1 -c user.email=agent1@example.org commit -qam "Column alignment, and __init__ for both"
+    pushed=""
+    if coop push; then pushed=" My branch is pushed."; fi
+    tell agent2 "Done: __init__ takes align and caption, self.caption is None or one line of text. render() is yours.\
+$pushed"
     heard
     ;;
 *)

@@ -30,8 +30,21 @@ index c399b24..a2b8b88 100644
          for row in self.rows:
              lines.append(self._line(row, widths))
 EOF
-    tell agent1 "render() draws self.caption now. I could not run it without your half; nothing else is touched."
+    git -c user.name=agent2 -c user.email=agent2@example.org commit -qam "The caption, drawn"
     heard
+    if coop fetch agent1; then
+        git worktree add -q --detach /tmp/whole
+        (
+            cd /tmp/whole
+            git -c user.name=agent2 -c user.email=agent2@example.org merge -q -m "Both halves" team/agent1
+            python3 -B -m unittest -q
+            python3 -B -c 'from gridline import Table; print(Table(["n"], [[1]], align="r", caption="both").render())'
+        )
+        git worktree remove --force /tmp/whole
+        tell agent1 "render() draws self.caption now. I merged your branch and mine to try it: all tests pass."
+    else
+        tell agent1 "render() draws self.caption now. I could not run it without your half; nothing else is touched."
+    fi
     ;;
 *)
     echo "no proposal: the whole feature"
