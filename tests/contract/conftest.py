@@ -1,18 +1,22 @@
-"""The backends that are held to the contract, and what they are known not to keep."""
+"""The backends that are held to the contract, and what they are known not to keep; an embedded one to oneself."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from cooperbench.eval import backends
 from cooperbench.eval.backends.base import Closable, EvalBackend, Sandbox
 from cooperbench.eval.backends.checks import ConfiguredImage
+from cooperbench.eval.backends.local import LocalBackend
 from cooperbench.eval.backends.modal import credentials
 from tests.contract.foreign import ExecOnlyBackend
 from tests.docker import engines
@@ -106,3 +110,18 @@ def _sound() -> Iterator[EvalBackend]:
     """The backend that mutants are made of."""
     with local() as backend:
         yield backend
+
+
+@pytest.fixture(scope="module", name="state")
+def _state() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="cb-local-"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", name="backend")
+def _backend(state: Path) -> Iterator[LocalBackend]:
+    backend = LocalBackend(state_dir=state)
+    yield backend
+    backend.close()

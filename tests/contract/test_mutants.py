@@ -9,10 +9,11 @@ import pytest
 
 from cooperbench.eval.backends.base import EvalBackend
 from cooperbench.eval.backends.checks import CHECKS, CheckFailed, ConfiguredImage, Subject, check
-from tests.contract import mutants
+from tests.contract import fast_mutants, mutants
 
 BY_NAME = {each.name: each for each in CHECKS}
-CASES = [(mutant, name) for mutant in mutants.all_mutants() for name in mutant.caught_by]
+MUTANTS = mutants.all_mutants()
+CASES = [(mutant, name) for mutant in MUTANTS for name in mutant.caught_by]
 
 
 class MutantBackend:
@@ -49,6 +50,7 @@ def test_mutant_is_caught(
 
 
 def test_every_clause_catches_some_mutant() -> None:
+    assert fast_mutants.WithRun in mutants.Mutant.__subclasses__()
     assert {name for _, name in CASES} == BY_NAME.keys() - {"image-config"}
 
 

@@ -45,6 +45,8 @@ class Extras:
     """Directories made beside the writable layer and mounted over the image: ``{name, at, mode}``."""
     build: bool = False
     """What is written will be made a layer: it outlives the sandbox, on disk."""
+    probe: bool = False
+    """Writes next to nothing, and runs on a full disk too: else chance would say that the disk cannot be used."""
 
 
 _NO_EXTRAS = Extras()
@@ -158,7 +160,7 @@ class Engine:
                 "processes": settings.processes,
                 "file_size": settings.file_size,
                 "open_files": settings.open_files,
-                "disk_reserve": settings.disk_reserve if upper else 0,
+                "disk_reserve": settings.disk_reserve if upper and not extras.probe else 0,
             },
         }
 

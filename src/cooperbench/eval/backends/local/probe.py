@@ -120,7 +120,7 @@ def _try(settings: Settings, ids: identity.Ids, disk: bool) -> Engine:
         for line in engine.state.collect():
             log.info("collected: %s", line)
         probing = SandboxSpec("host", 60, "/", "none")
-        sandbox = engine.create(probing, engine.images.host(), Extras(build=disk))
+        sandbox = engine.create(probing, engine.images.host(), Extras(build=disk, probe=True))
         try:
             done = sandbox.run(["/bin/sh", "-c", ":"])
         finally:
