@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,9 +97,20 @@ def load(
     return Settings(values, origins, tables)
 
 
-def backend_options(name: str) -> Mapping[str, Any]:
-    """The table ``[backends.NAME]`` of the settings files; empty when there is none."""
-    return load().backends.get(name, {})
+def backend_options(name: str, known: Collection[str] = ()) -> Mapping[str, Any]:
+    """The table ``[backends.NAME]`` of the settings files; empty when there is none.
+
+    Raises:
+        UsageError: there is none, but one of nearly its name that is none of the `known` backends'. What it asks for
+            would not be given, and nobody would be told.
+    """
+    from difflib import get_close_matches
+
+    tables = load().backends
+    others = tables.keys() - {*known}
+    if name not in tables and (near := get_close_matches(name, sorted(others), n=1, cutoff=0.75)):
+        raise UsageError(f"the settings have a table [{TABLE}.{near[0]}]; did you mean [{TABLE}.{name}]?")
+    return tables.get(name, {})
 
 
 # ---------------------------------------------------------------------------------------------- reading
@@ -131,6 +142,18 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str | i
         text = environ.get(variable(key), "").strip()
         if text:
             yield key, parse(key, text, variable(key))
+    for name in environ:
+        if name.startswith(variable("")):
+            _refuse_near_miss(name)
+
+
+def _refuse_near_miss(name: str) -> None:
+    """A misspelt variable would be no setting, and nobody would be told."""
+    from difflib import get_close_matches
+
+    key = name.removeprefix(variable("")).lower()
+    if key not in KEYS and (near := get_close_matches(key, KEYS, n=1, cutoff=0.8)):
+        raise UsageError(f"the environment variable {name} means nothing; did you mean {variable(near[0])}?")
 
 
 def parse(key: str, text: str, where: str) -> str | int:

@@ -37,6 +37,29 @@ def test_backend_tables_are_merged_key_by_key() -> None:
     assert settings.backend_options("other") == {}
 
 
+def test_a_table_of_nearly_a_backends_name_is_not_passed_over() -> None:
+    """``network = "none"`` in it would not hold, and nothing would say so."""
+    write(Path("cooperbench.toml"), '[backends.lcal]\nnetwork = "none"\n')
+    with pytest.raises(UsageError, match=r"a table \[backends\.lcal\]; did you mean \[backends\.local\]\?"):
+        backends.get_backend("local")
+    assert settings.backend_options("local", ["local", "lcal"]) == {}
+    assert settings.backend_options("other") == {}
+    write(Path("cooperbench.toml"), '[backends.lcal]\nnetwork = "none"\n[backends.local]\nnetwork = "open"\n')
+    assert settings.backend_options("local") == {"network": "open"}
+
+
+@pytest.mark.parametrize(
+    "name", ["COOPERBENCH_BACKND", "COOPERBENCH_BACKENDS", "COOPERBENCH_EVAL_CONCURENCY"]
+)
+def test_a_variable_of_nearly_a_settings_name_is_refused(name: str) -> None:
+    with pytest.raises(
+        UsageError, match=f"{name} means nothing; did you mean COOPERBENCH_(BACKEND|EVAL_CONC)"
+    ):
+        settings.load({name: "docker"})
+    for other in ("COOPERBENCH_STATE_DIR", "COOPERBENCH_DEBUG", "COOPERBENCH_REAL_DATASET", "BACKEND"):
+        assert settings.load({other: "x"}).values == {}
+
+
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     def getpwuid(uid: int) -> None:
         raise KeyError(f"getpwuid(): uid not found: {uid}")

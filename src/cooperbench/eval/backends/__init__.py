@@ -171,7 +171,7 @@ def _made(name: str, factory: Callable[..., Any], given: Mapping[str, Any] | Non
     # Imported here: settings ask this module for the default backend.
     from cooperbench import settings
 
-    options = {**settings.backend_options(name), **(given or {})}
+    options = {**settings.backend_options(name, list_backends()), **(given or {})}
     try:
         backend = factory(**options)
     except CooperBenchError:
