@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,10 @@ class Moody:
         if self.mood == "lost":
             raise SandboxLost("the sandbox is gone")
         if self.mood == "odd":
-            return AgentResult(cost=float("nan"), steps="many", input_tokens="x", messages=[{1, 2}])  # type: ignore
+            said: list[Any] = [{1, 2}, {"timestamp": 10**400}, {"timestamp": "0001-01-01T00:00:00+14:00"}]
+            return AgentResult(
+                cost=float("nan"), steps="many", input_tokens="x", output_tokens=10**400, messages=said
+            )  # type: ignore
         if self.mood == "limit":
             return AgentResult("LimitsExceeded", cost=2.5)
         shell.run(sandbox, ["rm", "-rf", f"{assignment.workdir}/.git"])

@@ -71,7 +71,9 @@ def _openai(found: Mapping[str, Any], given: str, said: str) -> Usage:
         _count(found.get(said)),
         _count(details.get("cached_tokens")),
         _count(details.get("cache_write_tokens")),
-        float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and cost >= 0 else None,
+        float(cost)
+        if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < _MOST
+        else None,
     )
 
 
@@ -103,4 +105,8 @@ _USAGE = {"chat": _chat, "responses": _responses, "messages": _messages, "genera
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST else 0
+
+
+_MOST = 10**15
+"""Whole numbers beyond what a float holds cannot be priced or added up."""

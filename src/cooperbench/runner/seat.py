@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -196,5 +195,9 @@ def _sound(result: AgentResult) -> AgentResult:
     return replace(result, **unknown) if unknown else result
 
 
+_MOST = 1e15
+"""No count and no amount is larger; whole numbers beyond what a float holds end whoever adds them up."""
+
+
 def _is_figure(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and math.isfinite(value))
+    return value is None or (isinstance(value, int | float) and -_MOST < value < _MOST)

@@ -55,5 +55,8 @@ def metrics(tasks: Sequence[Todo], timeline: Sequence[Entry], agents: Iterable[s
 
 
 def moment(at: float | None) -> str | None:
-    """A time as JSON has it."""
-    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat()
+    """A time as JSON has it; None for one that no calendar has."""
+    try:
+        return None if at is None else datetime.fromtimestamp(at, UTC).isoformat()
+    except (ValueError, OverflowError):
+        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -83,12 +82,17 @@ def _first(transcript: Sequence[Any]) -> float | None:
     return next((at for at in times if at is not None), None)
 
 
+_END = 1e11
+"""No time is later: a number beyond is none, whoever wrote it."""
+
+
 def seconds(value: Any) -> float | None:
     """A transcript's time as seconds since the epoch: it may be that already, or ISO 8601; None for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if math.isfinite(value) and 0 <= value < 1e11 else None
+        return float(value) if 0 <= value < _END else None
     try:
         at = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        found = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError):
         return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    return found if 0 <= found < _END else None

@@ -59,8 +59,9 @@ def spent_on(result: Mapping[str, Any]) -> float:
 
 
 def number(value: Any) -> float | None:
-    """A number of a file's; None for whatever else stands there."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A number of a file's; None for whatever else stands there, and for what nobody can add up."""
+    sound = isinstance(value, int | float) and not isinstance(value, bool) and -1e15 < value < 1e15
+    return float(value) if sound else None
 
 
 @dataclass(frozen=True, slots=True)

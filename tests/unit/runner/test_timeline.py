@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from cooperbench.collaboration import Bus, BusMailbox
 from cooperbench.collaboration.turns import Turns
 from cooperbench.runner.timeline import moments_of, timeline
@@ -41,6 +43,26 @@ def test_bus_and_transcripts_are_merged_by_time() -> None:
         ("13.500000", "agent1", "step"),
     ]
     assert [event.get("inferred", False) for event in events if event["kind"] == "command"] == [True]
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        *(10**400, -(10**400), float("inf"), float("nan"), -1.0, 1e300, True, "", b"x", [], {}),
+        *(
+            f"{day}T23:59:59{zone}"
+            for day in ("0001-01-01", "9999-12-31")
+            for zone in ("", "-14:00", "+23:59")
+        ),
+    ],
+    ids=lambda stamp: repr(stamp)[:20],
+)
+def test_what_no_calendar_has_is_no_time(stamp: Any) -> None:
+    """A transcript comes out of a sandbox; whatever it says, the agent's work is kept."""
+    events = timeline(bus_at(10, 12, 13).timeline(), {"agent1": [{"timestamp": stamp}, *WORK]})
+    assert sum(event["kind"] == "step" for event in events) == 3
+    moved = moments_of([{"agent": "agent1", "entry": 1, "timestamp": stamp}])
+    assert timeline(bus_at(10, 12, 13).timeline(), {"agent1": [{"timestamp": 9e10}, *WORK]}, moved)
 
 
 def test_a_replay_has_the_moments_of_its_recording() -> None:

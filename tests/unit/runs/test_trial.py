@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cooperbench import runs
 from cooperbench.dataset.model import Pair
 from cooperbench.errors import UsageError
-from cooperbench.runs import RunDirectory, TrialDirectory, finished
+from cooperbench.runs import RunDirectory, TrialDirectory, finished, spent_on
 
 PAIR = Pair("repo_task", 0, (1, 2))
 DONE = {"agents": {"agent1": {"status": "Submitted"}, "agent2": {"status": "LimitsExceeded"}}}
@@ -77,6 +78,14 @@ def test_a_file_that_is_there_and_cannot_be_opened_is_not_absent(trial: TrialDir
     with pytest.raises(UsageError, match=rf"cannot read .*/{name}: Too many levels of symbolic links"):
         read()
     assert trial.read_patches() == {1: b"work"}
+
+
+@pytest.mark.parametrize(
+    "figure", [10**400, -(10**400), 1e999, "3", True, None, [], {}], ids=lambda f: repr(f)[:9]
+)
+def test_a_figure_nobody_can_add_up_is_unknown(figure: object) -> None:
+    assert runs.trial.number(figure) is None
+    assert spent_on({"spent": figure, "total_cost": 1.5, "sandbox_cost": figure}) == 1.5
 
 
 def test_figures_that_are_not_json_make_a_file_damaged(trial: TrialDirectory) -> None:
