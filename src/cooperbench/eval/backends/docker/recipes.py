@@ -1,7 +1,7 @@
 """Images made here because no registry has them: from a Dockerfile, or by a recipe's script on a base.
 
-An image made here bears the digest of everything that went in as a label, so an unchanged recipe is found at hand and
-a changed one is built anew.
+An image made here bears the digest of its recipe as a label, so an unchanged recipe is found at hand and a changed one
+is built anew. What the base was made of is not in it: a machine's upgrade does not build every image again.
 """
 
 from __future__ import annotations
@@ -181,8 +181,9 @@ def _commit(engine: Engine, container: str, image: str, base: Any, key: str) -> 
 
 
 def _key(settings: Settings, recipe: Recipe) -> str:
+    """Of all the recipe says. The number goes up when `hostbase` puts other things into the base."""
     digest = hashlib.sha256(
-        json.dumps([1, recipe.base, settings.host_image, recipe.script, recipe.network]).encode()
+        json.dumps([2, recipe.base, settings.host_image, recipe.script, recipe.network]).encode()
     )
     for name, path in _context(recipe.context):
         link = path.is_symlink()
