@@ -56,7 +56,7 @@ FACTS = archive(
         "apply.2": b"applied\n",
         "merge": b"clean\n",
         "merge.strategy": b"git\n",
-        "merged.patch": PATCH.format(n=1).encode(),
+        "feature.patch": PATCH.format(n=1).encode(),
         "tests.1.rc": b"0\n",
         "tests.1.log": LOG,
         "tests.1.time": b"1\n",

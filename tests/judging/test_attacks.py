@@ -56,12 +56,15 @@ def test_no_name_of_a_process_saves_it(judged: Judge, project: Project, name: st
 @pytest.mark.parametrize(
     "act",
     [
-        "os.makedirs(home + '/hashes')",
-        "os.makedirs(home + '/sizes')",
+        "os.makedirs(home + '/facts/sizes')",
+        "os.mkfifo(home + '/facts/merge')",
+        "os.rmdir(home + '/facts')",
+        "os.remove(home + '/feature.patch'); os.makedirs(home + '/feature.patch')",
+        "os.remove(home + '/tests.1.log'); os.makedirs(home + '/tests.1.log/x')",
         "shutil.rmtree(home)",
         "shutil.rmtree('/workspace/repo')",
         "os.kill(-1, 9)",
-        "open(home + '/in/tests.1', 'w').truncate(1 << 40)",
+        "open(home + '/in/tests.1/tests.patch', 'w').truncate(1 << 40)",
     ],
 )
 def test_what_the_tests_destroy_is_not_the_infrastructures_failure(

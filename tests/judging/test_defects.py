@@ -24,11 +24,11 @@ os.replace("/usr/local/bin/runner.new", "/usr/local/bin/runner.sh")
     "tests of the next": """
 import glob, shutil
 for place in glob.glob("/.cooperbench-*/in"):
-    shutil.copy(place + "/tests.1", place + "/tests.2")
+    shutil.copy(place + "/tests.1/tests.patch", place + "/tests.2/tests.patch")
 """,
     "work of both": """
 import glob
-for name in glob.glob("/.cooperbench-*/merged.patch"):
+for name in glob.glob("/.cooperbench-*/feature.patch"):
     with open(name, "a") as patch:
         patch.write("diff --git a/sums_div b/sums_div\\nnew file mode 100644\\n")
 """,
@@ -48,6 +48,43 @@ def test_what_one_suite_alters_does_not_pass_the_next(what: str, judged: Judge, 
     assert verdict.merge.status == "clean"
     assert not verdict.passed
     assert not verdict.results[1].passed
+    assert "run-tampered" in {finding.kind for finding in verdict.integrity}
+
+
+FIRST_LOG = """
+import glob
+if os.path.exists("/tmp/first"):
+    for name in glob.glob("/.cooperbench-*/tests.1.log"):
+        with open(name, "a") as log:
+            log.write("FORGED")
+open("/tmp/first", "w").close()
+""".replace("FORGED", FORGED)
+
+
+def test_what_a_suite_alters_of_an_earlier_log_is_no_result(judged: Judge, project: Project) -> None:
+    """PA9: the second suite writes the first one's log anew."""
+    code = b"import os\n" + FIRST_LOG.encode()
+    verdict = judged({1: project.patch({"sums.py": code + GOLD[1]["sums.py"]}), 2: project.gold(2)}).verdict
+    changed = "code under test changed the runner, the judge's inputs or a log"
+    assert [result.reason for result in verdict.results] == [changed, changed]
+    assert [finding.kind for finding in verdict.integrity if finding.kind == "run-tampered"] == [
+        "run-tampered"
+    ] * 2
+
+
+MOVED = """
+import glob
+for name in glob.glob("/.cooperbench-*/feature.patch"):
+    os.rename(name, "/tmp/elsewhere")
+    os.symlink("/tmp/elsewhere", name)
+"""
+
+
+def test_what_was_judged_is_not_hidden_behind_a_link(judged: Judge, project: Project) -> None:
+    """The merged change is looked at for what the scan of the patches did not see: it must come back."""
+    code = b"import os\n" + MOVED.encode()
+    verdict = judged({1: project.patch({"sums.py": code + GOLD[1]["sums.py"]}), 2: project.gold(2)}).verdict
+    assert not verdict.passed
     assert "run-tampered" in {finding.kind for finding in verdict.integrity}
 
 
@@ -193,10 +230,11 @@ def test_attributes_in_a_patch_steer_no_gits_merge(
     culprit: int, git: str, judged: Judge, project: Project, dataset: Dataset, aged: Dataset
 ) -> None:
     """ME1: whoever brings them."""
-    files = {**GOLD[culprit], ".gitattributes": b"* merge=union\n"}
+    files = {**GOLD[culprit], ".gitattributes": b"sums.py filter=evil\n* merge=union\n"}
     patches = {culprit: project.patch(files), 4 - culprit: project.gold(4 - culprit)}
     verdict = judged(patches, dataset=aged if git == "old" else dataset).verdict
     assert (verdict.merge.status, verdict.merge.files) == ("conflicts", ("sums.py",))
+    assert any(finding.path == ".gitattributes" for finding in verdict.integrity)
 
 
 def test_an_old_git_merges_as_a_new_one_does(judged: Judge, project: Project, aged: Dataset) -> None:

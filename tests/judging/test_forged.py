@@ -156,7 +156,9 @@ def pytest_runtest_makereport(item, call):
     Attack(
         "overwritten tests of the other feature",
         FAIL,
-        code("\nimport glob\nfor f in glob.glob('/.cooperbench-*/in/tests.*'):\n    open(f, 'w').close()\n"),
+        code(
+            "\nimport glob\nfor f in glob.glob('/.cooperbench-*/in/tests.*/tests.patch'):\n    open(f, 'w').close()\n"
+        ),
     ),
     Attack(
         "overwritten judge",
@@ -169,7 +171,7 @@ def pytest_runtest_makereport(item, call):
         "facts replaced by a link",
         FAIL,
         code(
-            "\nimport glob, os\nfor f in glob.glob('/.cooperbench-*'):\n    os.symlink('/etc', f + '/facts')\n"
+            "\nimport glob, os\nfor f in glob.glob('/.cooperbench-*'):\n    os.rmdir(f + '/facts')\n    os.symlink('/etc', f + '/facts')\n"
         ),
     ),
     Attack(
@@ -328,7 +330,9 @@ import os
 
 for root, _, files in os.walk("/"):
     if not root.startswith(("/proc", "/sys")):
-        assert not {"feature.md", "feature.patch"} & set(files) or root == "/patches", root
+        assert "feature.md" not in files, root
+        if "feature.patch" in files:  # what was handed in, as the judge and the runner have it
+            assert "os.walk" in open(root + "/feature.patch").read(), root
 """
     verdict = judged({0: project.patch({"sums.py": BASE["sums.py"] + probe})}, features=(1,)).verdict
     assert verdict.passed, verdict.results[0].test_output

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from cooperbench.eval.judging import Judging
 from cooperbench.eval.plan import Rules
 from tests.judging.project import BASE, DIV, GOLD, SUB, Judge, Project
@@ -94,15 +92,6 @@ def test_three_agents(judged: Judge, project: Project) -> None:
         judged({1: project.gold(1), 2: project.gold(2), 3: project.gold(3)}).verdict.merge.status
         == "conflicts"
     )
-
-
-@pytest.mark.parametrize("culprit", [1, 3])
-def test_attributes_in_a_patch_do_not_steer_the_merge(judged: Judge, project: Project, culprit: int) -> None:
-    other = 4 - culprit
-    files = {**GOLD[culprit], ".gitattributes": b"sums.py filter=evil\n* merge=union\n"}
-    verdict = judged({culprit: project.patch(files), other: project.gold(other)}).verdict
-    assert verdict.merge.status == "conflicts"
-    assert any(finding.path == ".gitattributes" for finding in verdict.integrity)
 
 
 def test_the_verdict_does_not_depend_on_the_order_given(judged: Judge, project: Project) -> None:

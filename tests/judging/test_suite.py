@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from cooperbench.dataset.model import Pair
 from cooperbench.errors import JudgeError
+from cooperbench.eval.backends import shell
+from cooperbench.eval.backends.base import SandboxSpec
+from cooperbench.eval.backends.local import LocalBackend
 from cooperbench.eval.judging import Judging
-from tests.judging.project import GOLD, Judge, Project, lay_out
+from cooperbench.eval.plan import Rules, plan_trial
+from tests.judging.project import GOLD, REPO, Judge, Project, lay_out
+
+PROCESSES = 31
+"""Of the judge of a pair that merges, its own shell and two runners included."""
+MORE_OF_AN_OLD_GIT = 9
+"""One older than 2.38, which merges in a work tree."""
 
 
 def with_code(code: bytes) -> dict[str, bytes]:
@@ -164,6 +175,27 @@ def test_tests_of_an_agent_do_not_collide_with_the_hidden_ones(judged: Judge, pr
     verdict = judged({1: project.patch(own), 2: project.gold(2)}).verdict
     assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
     assert set(verdict.dropped["agent1"]) == {"tests/test_sub.py", "tests/test_div.py"}
+
+
+def test_a_judgement_starts_few_processes(
+    tmp_path: Path, backend: LocalBackend, judged: Judge, project: Project
+) -> None:
+    """They are what judging costs. Process ids are given in order, and this runner is one shell."""
+    dataset = lay_out(tmp_path / "idle", project, "echo : >/usr/local/bin/runner.sh\n", {1: ":"})
+    patches = {1: project.gold(1), 2: project.gold(2)}
+    judged(patches, dataset=dataset)
+    task = dataset.task(REPO, 1)
+    plan = plan_trial(task, Pair(REPO, 1, (1, 2)), patches, "coop", Rules(), timeout=60)
+    sandbox = backend.create(SandboxSpec(task.image))
+    try:
+        shell.put_files(sandbox, plan.job.files)
+        before = int(sandbox.exec("sh", "-c", "echo $$").stdout_read())
+        assert sandbox.run(plan.job.command).returncode == 0
+        after = int(sandbox.exec("sh", "-c", "echo $$").stdout_read())
+    finally:
+        sandbox.terminate()
+    usage = subprocess.run(["git", "merge-tree", "-h"], capture_output=True, check=False).stdout
+    assert after - before - 1 <= PROCESSES + (0 if b"--write-tree" in usage else MORE_OF_AN_OLD_GIT)
 
 
 def test_seconds_and_logs_are_kept(judged: Judge, project: Project) -> None:

@@ -153,12 +153,12 @@ def _merge(plan: Plan, facts: _Facts) -> Merge:
         status=status,
         strategy=facts.word("merge.strategy", {"git", "union"}) if status != "missing_input" else None,
         files=files,
-        diff=facts.text("merged.patch")[:_DIFF] if merged and len(plan.agents) > 1 else "",
+        diff=facts.text("feature.patch")[:_DIFF] if merged and len(plan.agents) > 1 else "",
     )
 
 
 def _unseen(plan: Plan, facts: _Facts) -> list[Finding]:
-    return unseen(facts.facts.get("merged.patch", b""), plan.findings, plan.tests_patches)
+    return unseen(facts.facts.get("feature.patch", b""), plan.findings, plan.tests_patches)
 
 
 def _tampering(plan: Plan, facts: _Facts) -> list[Finding]:

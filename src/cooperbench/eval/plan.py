@@ -156,7 +156,7 @@ def _job(
     labels: Mapping[str, str],
 ) -> Job:
     inputs = {f"patch.{n}": patch for n, patch in enumerate(patches, 1)}
-    inputs |= {f"tests.{n}": patch for n, patch in enumerate(tests, 1)}
+    inputs |= {f"tests.{n}/tests.patch": patch for n, patch in enumerate(tests, 1)}
     home = f"/.cooperbench-{_name(inputs)}"
     seconds = _whole(limit)
     runs = len(tests) * (2 if mode == "alone" else 1)

@@ -40,8 +40,8 @@ def test_patches_reach_the_judge_byte_for_byte_in_feature_order(task: Task) -> N
     inputs = {path.rpartition("/in/")[2]: content for path, content in job.files.items() if "/in/" in path}
     assert inputs["patch.1"] == PATCH + b"\x80"
     assert inputs["patch.2"] == PATCH
-    assert inputs["tests.1"] == TESTS.replace(b"test_x", b"test_2")
-    assert inputs["tests.2"] == TESTS.replace(b"test_x", b"test_10")
+    assert inputs["tests.1/tests.patch"] == TESTS.replace(b"test_x", b"test_2")
+    assert inputs["tests.2/tests.patch"] == TESTS.replace(b"test_x", b"test_10")
     assert job.image == "image:1"
     assert job.network == "none"
 

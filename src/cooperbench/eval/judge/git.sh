@@ -2,8 +2,10 @@
 # image's. Every command's exit status is looked at.
 
 judge_git() {
+    # $instead is `exec` in a subshell that has nothing else to do, and nothing elsewhere.
+    # shellcheck disable=SC2086
     HOME=$home XDG_CONFIG_HOME=$home GIT_CONFIG_NOSYSTEM=1 GIT_ATTR_NOSYSTEM=1 GIT_NO_REPLACE_OBJECTS=1 \
-        GIT_TERMINAL_PROMPT=0 LC_ALL=C "$git" "$@"
+        GIT_TERMINAL_PROMPT=0 LC_ALL=C $instead "$git" "$@"
 }
 
 # The repository's own directory: for its index and work tree only.
@@ -28,11 +30,26 @@ open_repository() {
     esac
     make_git_directory
     GIT_INDEX_FILE=$G/index.base ours read-tree "$base_tree" || fail 93 "git cannot read the tree of HEAD in $repository"
+    keep_originals
+}
+
+# What will be needed again as it is now: the base's index for another patch, and for every suite after the first the
+# repository's own index and configuration. The index's date says what may have changed unseen.
+keep_originals() {
+    settings=
+    set --
+    [ "$patches" -eq 1 ] || set -- "$G/index.base"
+    if [ "$tests" -gt 0 ]; then
+        [ ! -f "$git_directory/index" ] || set -- "$@" "$git_directory/index"
+        [ ! -f "$git_directory/config" ] || set -- "$@" "$git_directory/config"
+        [ ! -f "$git_directory/config" ] || settings=$home/restore/config
+    fi
+    [ $# -eq 0 ] || cp -p "$@" "$home/restore" || fail 94 "the judge cannot write to $home"
 }
 
 make_git_directory() {
     G=$home/git
-    set -- "$G/objects/info" "$G/refs/heads" "$G/info" "$home/restore"
+    set -- "$G/objects/info" "$G/refs" "$G/info" "$home/restore" "$home/alone" "$facts"
     if [ "$tests" -gt 0 ]; then # what the image has there is in the way
         [ ! -e /patches ] || rm -rf /patches
         set -- "$@" /patches
@@ -45,8 +62,7 @@ make_git_directory() {
     [ "${#base}" -ne 64 ] || format=1 extensions='[extensions]
 objectFormat = sha256'
     printf '%s\n' '[core]' "repositoryformatversion = $format" 'bare = true' 'hooksPath = /dev/null' \
-        'autocrlf = false' 'fsync = none' '[gc]' 'auto = 0' '[merge]' 'renames = true' '[fastimport]' \
-        'unpackLimit = 1' "$extensions" >"$G/config"
+        'autocrlf = false' 'fsync = none' '[gc]' 'auto = 0' '[merge]' 'renames = true' "$extensions" >"$G/config"
     attributes '!merge'
 }
 
@@ -56,22 +72,27 @@ attributes() { # MERGE
         >"$G/info/attributes"
 }
 
-# Commits in one go, as refs/heads/0 (the base, without its history), 1, 2 … of the patches' trees.
+# Commits of the patches' trees in one go → $commit_1, $commit_2 … Their parent is the repository's base; that it is the
+# first of all, git learns from `shallow`, so no history is looked at, nor missed where an image has none.
 commit_all() {
-    {
-        import_commit 0 "$base_tree"
-        number=0
-        while [ "$number" -lt "$patches" ]; do
-            number=$((number + 1))
-            eval "import_commit \"\$number\" \"\$tree_$number\" 'from refs/heads/0'"
-        done
-        printf 'done\n'
-    } | ours fast-import --quiet --done >/dev/null || fail 94 'git fast-import failed'
-}
-
-import_commit() { # NAME TREE [FROM]
-    printf 'commit refs/heads/%s\ncommitter judge <judge@localhost> 1000000000 +0000\ndata 0\n%s\nM 040000 %s ""\n\n' \
-        "$1" "${3:-}" "$2"
+    judge='judge <judge@localhost> 1000000000 +0000'
+    printf '%s\n' "$base" >"$G/shallow"
+    set --
+    number=0
+    while [ "$number" -lt "$patches" ]; do
+        number=$((number + 1))
+        eval "tree=\$tree_$number"
+        printf 'tree %s\nparent %s\nauthor %s\ncommitter %s\n\n' "$tree" "$base" "$judge" "$judge" \
+            >"$home/commit.$number"
+        set -- "$@" "$home/commit.$number"
+    done
+    ours hash-object -t commit -w --no-filters "$@" >"$home/ids" || fail 94 'git hash-object failed'
+    number=0
+    while read -r id; do
+        number=$((number + 1))
+        eval "commit_$number=\$id"
+    done <"$home/ids"
+    [ "$number" -eq "$patches" ] || fail 94 'git hash-object failed'
 }
 
 commit() { # TREE PARENT PARENT → $id

@@ -4,7 +4,7 @@
 #
 #   judge HOME REPOSITORY RUNNER PATCHES TESTS RULE LIMIT trial|alone|pairs
 #
-# HOME/in holds patch.1 … patch.PATCHES and tests.1 … tests.TESTS. RULE is `git` or `union`; LIMIT is seconds for each
+# HOME/in holds patch.1 … patch.PATCHES and tests.1/tests.patch … tests.TESTS/tests.patch. RULE is `git` or `union`; LIMIT is seconds for each
 # run of RUNNER. `trial` merges the patches and runs every tests patch on the result; `alone` also runs tests.K on
 # patch.K by itself; `pairs` merges every two patches and tests nothing.
 #
@@ -14,6 +14,9 @@
 # Code under test runs here with our own rights, so nothing it could have touched is believed. Facts wait in shell
 # variables until every process of its is dead; what it must not change is compared by hash; and the whole program is
 # parsed before its first command runs (a shell reads a script as it goes, and the file can be overwritten).
+#
+# Starting a process is what judging costs, so what the shell can do itself it does, and what one process can do for
+# several files is done by one.
 
 # shellcheck disable=SC2034,SC2154  # numbered variables are set and read through eval
 set -u
@@ -26,6 +29,18 @@ fail() { # STATUS REASON
 now() { # → $time, hundredths of a second since boot; no process is started for it
     read -r up _ </proc/uptime
     time=$((${up%.*} * 100 + 1${up#*.} - 100))
+}
+
+find_program() { # NAME → $program; no process is started for it
+    rest=${PATH:-/usr/local/bin:/usr/bin:/bin}:
+    while [ -n "$rest" ]; do
+        program=${rest%%:*}/$1
+        rest=${rest#*:}
+        case $program in
+        /?*/*) [ ! -f "$program" ] || [ ! -x "$program" ] || return 0 ;;
+        esac
+    done
+    return 1
 }
 
 fact() { # NAME VALUE

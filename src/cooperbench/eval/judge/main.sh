@@ -2,10 +2,15 @@
 
 prepare() {
     facts=$home/facts
+    instead=
+    line_feed='
+'
     : >"$home/started" || fail 94 "the judge cannot write to $home"
-    git=$(command -v git) || fail 90 'the image has no git'
+    find_program git || fail 90 'the image has no git'
+    git=$program
     [ "$tests" -eq 0 ] || [ -f "$runner" ] || fail 91 "the image has no $runner"
-    shell=$(command -v bash) || shell=/bin/sh
+    shell=/bin/sh
+    ! find_program bash || shell=$program
     # What would lead any git astray, the runner's too; no image has a reason to set these.
     unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_COMMON_DIR \
         GIT_CONFIG GIT_CONFIG_GLOBAL GIT_CONFIG_SYSTEM GIT_CONFIG_COUNT GIT_CONFIG_PARAMETERS GIT_EXTERNAL_DIFF \
@@ -13,13 +18,12 @@ prepare() {
     printf '[safe]\ndirectory = *\n' >"$home/.gitconfig"
 }
 
-# Only now that no code under test is alive do facts leave the shell's memory; a log that is not the one we hashed
-# was written by somebody else.
+# Only now that no code under test is alive do facts leave the shell's memory, into an empty directory.
 report() {
-    if [ -L "$facts" ] || [ -e "$facts" ]; then
+    if [ -L "$facts" ] || [ ! -d "$facts" ] || holds_anything "$facts"; then
         rm -rf "$facts"
+        mkdir "$facts" || fail 94 "the judge cannot write to $home"
     fi
-    mkdir "$facts" || fail 94 "the judge cannot write to $home"
     fact base "$base"
     index=0
     while [ "$index" -lt "$patches" ]; do
@@ -27,6 +31,13 @@ report() {
         eval "fact apply.$index \"\$status_$index\""
         [ ! -s "$home/apply.$index" ] || head -c 65536 "$home/apply.$index" >"$facts/apply.$index.log"
     done
+}
+
+holds_anything() { # DIRECTORY
+    for found in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+        [ ! -e "$found" ] && [ ! -L "$found" ] || return 0
+    done
+    return 1
 }
 
 report_trial() {
@@ -38,40 +49,42 @@ report_trial() {
     order=0
     for name in $ran; do
         order=$((order + 1))
-        eval "set -- \$result_$order"
-        if [ -n "${5:-}" ]; then
-            read -r found <&3
-            read -r size _ <&4
-            [ "$found" = "$5" ] || set -- "$1" "$2" "$3" tampered
-            [ "$size" -le 4194304 ] || cap "$facts/$name.log" "$size"
-        fi
-        fact "$name.rc" "$1"
-        fact "$name.time" "$2"
-        fact "$name.late" "$3"
-        fact "$name.state" "$4"
+        eval "result=\$result_$order"
+        # shellcheck disable=SC2086
+        report_suite "$name" $result
     done
 }
 
-# All logs that were hashed, moved, hashed again and measured, in the order of $ran: three processes for any number.
+report_suite() { # NAME CODE ELAPSED LATE STATE
+    case " $logs " in
+    *" $1.log "*)
+        read -r size _ <&4
+        [ "$size" -le 4194304 ] || cap "$facts/$1.log" "$size"
+        ;;
+    esac
+    fact "$1.rc" "$2"
+    fact "$1.time" "$3"
+    fact "$1.late" "$4"
+    fact "$1.state" "$5"
+}
+
+# The logs, in the order of $ran, and what the merge came to. Nobody is left who could change them: all were hashed when
+# the last suite's processes were dead.
 keep_logs() {
-    [ ! -f "$home/merged.patch" ] || mv "$home/merged.patch" "$facts"
-    set --
-    order=0
-    for name in $ran; do
-        order=$((order + 1))
-        eval "[ \"\${result_$order##* }\" != \"\" ]" || continue
-        if [ -L "$home/$name.log" ] || [ ! -f "$home/$name.log" ]; then
-            rm -rf "$home/$name.log"
-            : >"$home/$name.log"
+    for log in $logs; do
+        if [ -L "$home/$log" ] || [ ! -f "$home/$log" ]; then
+            rm -rf "${home:?}/$log"
+            : >"$home/$log"
         fi
-        set -- "$@" "$name.log"
     done
+    # shellcheck disable=SC2086
+    set -- $logs
+    [ ! -f "$home/feature.patch" ] || set -- "$@" feature.patch
     [ $# -gt 0 ] || return 0
-    if ! { cd "$home" && mv "$@" "$facts" && cd "$facts" && judge_git hash-object --no-filters "$@" >"$home/hashes" &&
-        wc -c "$@" >"$home/sizes"; } then
+    if ! { cd "$home" && mv "$@" "$facts" && cd "$facts" && wc -c "$@" >sizes; } then
         fail 94 'the test logs cannot be kept'
     fi
-    exec 3<"$home/hashes" 4<"$home/sizes"
+    exec 4<sizes
 }
 
 cap() { # FILE SIZE: at most 4 MiB of it, head and tail
@@ -79,8 +92,8 @@ cap() { # FILE SIZE: at most 4 MiB of it, head and tail
         head -c 2097152 "$1"
         printf '\n[cooperbench: %s bytes left out here]\n' $(($2 - 4194304))
         tail -c 2097152 "$1"
-    } >"$home/capped"
-    mv "$home/capped" "$1"
+    } >"$facts/capped"
+    mv "$facts/capped" "$1"
     printf 'yes\n' >"${1%.log}.cut"
 }
 
@@ -91,8 +104,9 @@ judge_trial() { # trial|alone
     now
     merge_time=$((time - begun))
     ran=
+    logs=
     case $merge_status in
-    conflicts | missing_input) [ "$1" != alone ] || : >"$home/merged.patch" ;;
+    conflicts | missing_input) [ "$1" != alone ] || : >"$home/feature.patch" ;;
     *)
         remember_image
         test_merged

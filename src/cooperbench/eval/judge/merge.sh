@@ -5,12 +5,14 @@ apply() { # NUMBER → $tree, $status: applied, empty or failed
     status=empty
     [ -s "$home/in/patch.$1" ] || return 0
     status=failed
-    index=$G/index.$1
-    if [ "$1" -eq "$patches" ]; then
-        index=$G/index.base # nobody needs it after the last one, and a patch that fails leaves it as it is
-    else
+    case $1 in
+    "$patches") index=$G/index.base ;; # nobody needs it after the last one, and a patch that fails leaves it as it is
+    1) index=$home/restore/index.base ;;
+    *)
+        index=$G/index.$1
         cp "$G/index.base" "$index" || fail 94 "the judge cannot write to $home"
-    fi
+        ;;
+    esac
     apply_to_index "$1" || apply_to_index "$1" --3way || return 0
     GIT_INDEX_FILE=$index ours write-tree >"$home/id" && read -r tree <"$home/id" && status=applied
 }
@@ -49,9 +51,8 @@ merge_commits() { # OURS THEIRS
 merge_in_work_tree() { # OURS THEIRS
     rm -rf "$home/tree" "$G/index.merge" "$G/MERGE_HEAD" "$G/MERGE_MODE" "$G/MERGE_MSG"
     mkdir "$home/tree" || fail 94 "the judge cannot write to $home"
-    ours rev-parse "$1^0" >"$home/id" || fail 94 'git rev-parse failed'
-    cp "$home/id" "$G/HEAD" || fail 94 "the judge cannot write to $home"
-    if ! { merge_git read-tree "$1" && merge_git checkout-index -a -q && merge_git update-index -q --refresh; }; then
+    if ! { printf '%s\n' "$1" >"$G/HEAD" && merge_git read-tree "$1" &&
+        merge_git checkout-index -a -q && merge_git update-index -q --refresh; }; then
         fail 94 'git cannot check out a tree to merge in'
     fi
     if merge_git merge --no-commit --no-ff -q "$2" >"$home/merge.log" 2>&1; then
@@ -73,16 +74,18 @@ merge_all() {
     eval "merged=\$tree_1"
     merge_status=clean
     [ "$patches" -gt 1 ] || return 0
-    left=refs/heads/1
+    left=
     different=no
     index=1
     while [ "$index" -lt "$patches" ]; do
         index=$((index + 1))
         eval "tree=\$tree_$index"
         [ "$tree" != "$merged" ] || continue
-        [ "$different" = yes ] || commit_all
-        different=yes
-        right=refs/heads/$index
+        if [ "$different" = no ]; then
+            commit_all
+            different=yes left=$commit_1
+        fi
+        eval "right=\$commit_$index"
         merge_commits "$left" "$right" || { merge_status=conflicts && return 0; }
         merged=$tree
         [ "$index" -eq "$patches" ] || { commit "$merged" "$left" "$right" && left=$id; }
@@ -106,7 +109,7 @@ merge_step() {
     if [ "$merge_status" = conflicts ]; then
         conflicts=$(cat "$home/conflicts")
     else
-        difference "$merged" "$home/merged.patch"
+        difference "$merged" "$home/feature.patch"
     fi
 }
 
@@ -132,7 +135,8 @@ merge_pair() {
     *failed*) ;;
     *)
         result=clean
-        merge_commits "refs/heads/$first" "refs/heads/$second" || {
+        eval "left=\$commit_$first right=\$commit_$second"
+        merge_commits "$left" "$right" || {
             result=conflicts
             cp "$home/conflicts" "$facts/conflicts.$first.$second"
         }

@@ -4,8 +4,9 @@
 remember_image() {
     in_repository ls-files --others --directory >"$home/untracked" || fail 93 "git ls-files failed in $repository"
     [ ! -f "$git_directory/info/attributes" ] || cp "$git_directory/info/attributes" "$home/attributes"
-    : >"$home/none.log"
     sealed=
+    logs=
+    logged=
     ran=
     order=0
     attributed=no
@@ -17,8 +18,8 @@ remember_image() {
 restore_tree() { # TREE PATCH
     [ ! -e "$git_directory/index.lock" ] || rm -f "$git_directory/index.lock"
     if [ "$order" -gt 1 ]; then
-        # The index may tell git to look away from a file. Its date says what may have changed unseen.
-        cp -p "$home"/restore/* "$git_directory"
+        # The index may tell git to look away from a file.
+        cp -p "$home/restore/index" ${settings:+"$settings"} "$git_directory" 2>/dev/null || return 1
         if [ -e "$git_directory/info/attributes" ] || [ -f "$home/attributes" ]; then
             attributed=yes
         fi
@@ -38,11 +39,8 @@ restore_tree() { # TREE PATCH
     in_repository reset -q --hard "$base" >/dev/null 2>&1 || return 1
     [ "$attributed" = no ] || restore_attributes
     if [ "$order" -eq 1 ]; then
-        set -- "$git_directory/index"
-        [ ! -f "$git_directory/config" ] || set -- "$@" "$git_directory/config"
-        cp -p "$@" "$home/restore" || return 1
-        seal "$home/none.log"
-        sealed=$sum
+        [ -f "$home/restore/index" ] || cp -p "$git_directory/index" "$home/restore" || return 1
+        seal && sealed=$sum$line_feed
         return
     fi
     set --
@@ -60,14 +58,49 @@ restore_attributes() {
     [ ! -f "$home/attributes" ] || cp "$home/attributes" "$git_directory/info/attributes"
 }
 
-# → $sum: hashes of what code under test must not change; $hash: that of a log. Of git itself only the age counts:
-# code that replaces git has replaced the hash as well, and is for the static scan to find.
-seal() { # LOG
-    sum=$(judge_git hash-object --no-filters "$runner" "$home"/in/* "$home"/restore/* "$home/merged.patch" "$1" 2>&1)
-    hash=${sum##*[!0-9a-f]}
-    sum=${sum%"$hash"}
+# → $sum: hashes, one a line, of what code under test must not change, and after them of the logs of all suites so far.
+# Of git itself only the age counts: code that replaces git has replaced the hash as well, and is for the static scan to
+# find.
+seal() {
+    set --
+    sum=
+    for log in feature.patch $logs; do
+        [ -f "$home/$log" ] && [ ! -L "$home/$log" ] || return 1
+        set -- "$@" "$home/$log"
+    done
+    sum=$(
+        instead="exec"
+        judge_git hash-object --no-filters "$G/config" "$G/info/attributes" "$runner" "$home"/in/patch.* \
+            "$home"/in/tests.*/tests.patch "$home/restore/index" ${settings:+"$settings"} "$@" 2>&1
+    ) || return 1
     # shellcheck disable=SC3013  # -nt is in dash, busybox, bash and ksh
-    [ ! "$git" -nt "$home/started" ] || sum="$sum git"
+    [ ! "$git" -nt "$home/started" ]
+}
+
+# What the suite that has just run left of what is sealed, and of the logs of those before it.
+compare() { # → $state
+    seal || state=tampered
+    case $sum in
+    "$sealed"*) ;;
+    *) state=tampered ;;
+    esac
+    hash=${sum##*[!0-9a-f]}
+    case $sum in
+    *"$line_feed$logged$hash") ;;
+    *)
+        state=tampered
+        distrust_earlier
+        ;;
+    esac
+    logged=$logged$hash$line_feed
+}
+
+distrust_earlier() {
+    index_of_earlier=0
+    while [ "$index_of_earlier" -lt $((order - 1)) ]; do
+        index_of_earlier=$((index_of_earlier + 1))
+        eval "result_$index_of_earlier=\"\${result_$index_of_earlier% *} tampered\""
+    done
 }
 
 processes() { # → $before
@@ -99,11 +132,12 @@ sweep() {
 is_alive() { # /proc/PID
     fate=
     # Not from `stat`, where a program's name may hold ") Z" and a line feed. In `status` the name comes before the
-    # state, and its 15 bytes cannot hold the word at which this stops.
+    # state, and its 15 bytes cannot hold the word at which this stops. A bash reads on to the end: it keeps what it has
+    # read too much of a process that ends meanwhile, and gives that to the next who reads, whatever from.
     while read -r key word _; do
         case $key in
         State:) fate=$word ;;
-        TracerPid:) break ;;
+        TracerPid:) [ -n "${BASH_VERSION-}" ] || break ;;
         esac
     done 2>/dev/null <"$1/status"
     case $fate in
@@ -132,17 +166,17 @@ test_feature() { # NAME NUMBER PATCH TREE
     order=$((order + 1))
     ran="$ran $1"
     printf 'testing %s\n' "$1"
-    code=255 elapsed=0 late=no state=fine hash=
+    code=255 elapsed=0 late=no state=fine
     if restore_tree "$4" "$3"; then
         run_tests "$@"
     else
         state=unrestorable
     fi
-    eval "result_$order=\"\$code \$elapsed \$late \$state \$hash\""
+    eval "result_$order=\"\$code \$elapsed \$late \$state\""
 }
 
-run_tests() { # NAME NUMBER PATCH → $code $elapsed $late $state $hash
-    if ! { cp "$home/in/tests.$2" /patches/tests.patch && cp "$3" /patches/feature.patch; } 2>/dev/null; then
+run_tests() { # NAME NUMBER PATCH → $code $elapsed $late $state
+    if ! cp "$home/in/tests.$2/tests.patch" "$3" /patches 2>/dev/null; then
         state=tampered
         return
     fi
@@ -154,15 +188,15 @@ run_tests() { # NAME NUMBER PATCH → $code $elapsed $late $state $hash
     elapsed=$((time - begun))
     [ "$elapsed" -lt $((limit * 100)) ] || late=yes
     sweep || state=unkillable
-    seal "$home/$1.log"
-    [ "$sum" = "$sealed" ] || state=tampered
+    logs="$logs $1.log"
+    compare
 }
 
 test_merged() {
     index=0
     while [ "$index" -lt "$tests" ]; do
         index=$((index + 1))
-        test_feature "tests.$index" "$index" "$home/merged.patch" "$merged"
+        test_feature "tests.$index" "$index" "$home/feature.patch" "$merged"
     done
 }
 
@@ -172,7 +206,7 @@ test_alone() {
         index=$((index + 1))
         eval "tree=\$tree_$index status=\$status_$index"
         [ "$status" != failed ] || continue
-        difference "$tree" "$home/alone.patch"
-        test_feature "alone.$index" "$index" "$home/alone.patch" "$tree"
+        difference "$tree" "$home/alone/feature.patch"
+        test_feature "alone.$index" "$index" "$home/alone/feature.patch" "$tree"
     done
 }
