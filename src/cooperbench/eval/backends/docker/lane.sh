@@ -124,10 +124,14 @@ finish() { # WORD TAG ALONE OLDER SPARE
     end "$1" 0
 }
 
-# The eldest comes last: as long as the container's first process waits for it, it takes in the others.
+# The eldest comes last: as long as the container's first process waits for it, it takes in the others. Of very many
+# each is waited for as long as a busy machine may need: while they fill the limit of processes, no command can start.
 kill_found() {
     rounds=0
-    while [ "$rounds" -lt 200 ]; do
+    read -r now _ </proc/uptime
+    until=$((${now%.*} + 3))
+    while [ "$rounds" -lt 200 ] || { [ "${#found}" -gt 400 ] && [ "${now%.*}" -lt "$until" ]; }; do
+        read -r now _ </proc/uptime
         rounds=$((rounds + 1))
         left=
         for pid in $found; do
