@@ -57,6 +57,8 @@ class GeminiCli(CliAgent):
             "tools": {"exclude": ["google_web_search", "web_fetch"]},
             # A specification's `@name` is text, not a file to look for.
             "context": {"fileFiltering": {"enableRecursiveFileSearch": False}},
+            # It tells of those it brings itself in whatever order they were read, which no replay can repeat.
+            "skills": {"disabled": ["antigravity-support", "skill-creator"]},
         }
         if work.assignment.means.mcp:
             settings["mcpServers"] = {"coop": {"command": "coop", "args": ["mcp"], "trust": True}}
