@@ -115,21 +115,21 @@ def test_judging_has_a_ceiling_too(tmp_path: Path) -> None:
     summary, _, _ = ran(tmp_path, "modal", auto_eval=False)
     trials = summary["completed"]
     assert trials > 2
-    count, notes = judged(tmp_path, "dear", max_cost=0.1)
+    count, notes = judged(tmp_path, "dear", max_cost=0.001)
     assert count == 1
     each = "at 90 s each and $3600.000 an hour, by a dear vendor's prices (an estimate)"
     assert notes[0] == f"judging {trials} trials costs about ${90 * trials:.2f}, {each}"
-    assert f"of the $0.1 of --max-cost are spent: {trials - 1} trials were not judged" in notes[-1]
-    count, notes = judged(tmp_path, "dear", max_cost=0.1)
+    assert f"of the $0.001 of --max-cost are spent: {trials - 1} trials were not judged" in notes[-1]
+    count, notes = judged(tmp_path, "dear", max_cost=0.001)
     assert count == 1, "what earlier calls have spent is spent"
     assert f"{trials - 1} trials were not judged" in notes[-1], "the one that is judged is not among them"
-    again, notes, _ = ran(tmp_path, "modal", features=[3, 4], max_cost=0.1, auto_eval=False, force=True)
+    again, notes, _ = ran(tmp_path, "modal", features=[3, 4], max_cost=0.001, auto_eval=False, force=True)
     assert any("1 trials were not started" in note for note in notes), "judging is a cost of the run's"
     assert again["completed"] == trials
     count, notes = judged(tmp_path, "dear", max_cost=10_000)
     assert count == trials
     assert notes[0].startswith(f"judging {trials - 1} trials")
-    count, notes = judged(tmp_path, "dear", max_cost=0.1)
+    count, notes = judged(tmp_path, "dear", max_cost=0.001)
     assert (count, notes) == (trials, []), "verdicts that hold cost nothing"
 
 
