@@ -1,29 +1,37 @@
-"""The bundled dataset on an engine that has none of its images, and no registry to ask."""
+"""The bundled dataset on an engine that has none of its images, and no registry to ask.
+
+The engine is the test's own: on the machine's other tests may be using these images.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cooperbench.cli import main
 from cooperbench.dataset import demo_dataset, load_dataset
-from cooperbench.eval.backends.docker import DockerBackend
-from tests.docker import engines
+from tests.docker import daemon as daemons
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an engine without images, found as users' engines are."""
+    with daemons.running() as daemon:
+        monkeypatch.setenv("DOCKER_HOST", daemon.address)
+        yield daemon.address
 
 
 def test_images_are_built_and_the_demo_runs(
-    backend: DockerBackend,
+    engine: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     images = [task.image for task in load_dataset(demo_dataset()).tasks.values()]
-    for image in images:
-        if engines.engine_of(backend).images(image):
-            engines.engine_of(backend).remove_image(image, force=True)
     assert main(["images", "build", "--demo", "--backend", "docker"]) == 0
     told = capsys.readouterr().out
     assert [line.split()[0] for line in told.splitlines()] == sorted(images)
