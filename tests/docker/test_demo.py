@@ -17,15 +17,15 @@ from tests.docker import daemon as daemons
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of an engine without images, found as users' engines are."""
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An engine without images, found as users' engines are."""
     with daemons.running() as daemon:
         monkeypatch.setenv("DOCKER_HOST", daemon.address)
-        yield daemon.address
+        yield
 
 
+@pytest.mark.usefixtures("engine")
 def test_images_are_built_and_the_demo_runs(
-    engine: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -90,6 +90,27 @@ open("tests/test_add.py", "w").close()
     assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
 
 
+def test_alone_a_patch_finds_what_another_one_replaces(
+    tmp_path: Path, judged: Judge, project: Project
+) -> None:
+    """The image has a file that git does not track, and one of the patches creates it."""
+    dataset = lay_out(tmp_path / "replaced", project, "mkdir -p out\necho old >out/version.txt\n")
+    created = {**GOLD[1], "out/version.txt": b"new\n", "mark": b"", "out/only": b"1\n"}
+    reading = b"""
+import os
+assert open("out/version.txt").read() == ("new\\n" if os.path.exists("mark") else "old\\n")
+assert os.path.exists("out/only") == os.path.exists("mark")
+"""
+    patches = {
+        1: project.patch(created),
+        2: project.patch({"sums.py": GOLD[2]["sums.py"] + reading}),
+    }
+    verdict = judged(patches, dataset=dataset, judging=Judging(independent=True)).verdict
+    assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
+    alone = verdict.alone
+    assert [result.passed for result in alone] == [True, True], [result.test_output for result in alone]
+
+
 def test_hooks_and_filters_of_the_repository_do_not_run(
     tmp_path: Path, judged: Judge, project: Project
 ) -> None:

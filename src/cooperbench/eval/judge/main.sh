@@ -105,16 +105,19 @@ judge_trial() { # trial|alone
     merge_time=$((time - begun))
     ran=
     logs=
+    mergeable=yes
     case $merge_status in
-    conflicts | missing_input) [ "$1" != alone ] || : >"$home/feature.patch" ;;
-    *)
-        remember_image
-        test_merged
-        ;;
+    conflicts | missing_input) mergeable=no ;;
     esac
     if [ "$1" = alone ]; then
-        [ -n "$ran" ] || remember_image
+        [ "$mergeable" = yes ] || : >"$home/feature.patch"
+        remember_image
+        keep_replaced
+        [ "$mergeable" = no ] || test_merged
         test_alone
+    elif [ "$mergeable" = yes ]; then
+        remember_image
+        test_merged
     fi
     report
     report_trial

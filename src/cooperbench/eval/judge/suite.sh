@@ -11,6 +11,36 @@ remember_image() {
     order=0
     attributed=no
     looked=
+    replaced=
+}
+
+# Patches that are tested one by one must each find the image's own files, those too that another one replaces, and none
+# that another one creates. What git does not track lies in no commit, so trees of ours keep it: $created has all that
+# any patch creates, $replaced what the image has there.
+keep_replaced() {
+    [ -s "$home/untracked" ] || return 0
+    : >"$home/created"
+    index=0
+    while [ "$index" -lt "$patches" ]; do
+        index=$((index + 1))
+        eval "tree=\$tree_$index"
+        ours diff-tree -r --no-renames --diff-filter=A "$base_tree" "$tree" >"$home/raw" ||
+            fail 94 'git diff-tree failed'
+        sed 's/^:[0-9]* \([0-9]*\) [0-9a-f]* \([0-9a-f]*\) A/\1 \2 0/' "$home/raw" >>"$home/created"
+    done
+    [ -s "$home/created" ] || return 0
+    if ! { of_the_image update-index --add --replace --index-info <"$home/created" && write_image && created=$id &&
+        of_the_image add -u && write_image && replaced=$id; } then
+        fail 94 'the judge cannot keep what a patch replaces'
+    fi
+}
+
+write_image() { # → $id
+    of_the_image write-tree >"$home/id" && read -r id <"$home/id"
+}
+
+of_the_image() {
+    GIT_INDEX_FILE=$G/index.image ours --work-tree="$repository" -c core.bare=false "$@"
 }
 
 # The work tree as the image had it: tracked files at the base, nothing that was added since. And nothing where PATCH
@@ -32,6 +62,9 @@ restore_tree() { # TREE PATCH
         [ -d "$git_directory/info" ] || mkdir "$git_directory/info"
         cp "$G/info/attributes" "$git_directory/info/attributes"
     fi
+    if [ -n "$replaced" ] && [ "$order" -gt 1 ]; then
+        of_the_image read-tree "$created" && of_the_image read-tree -u --reset "$replaced" || return 1
+    fi >/dev/null 2>&1
     if [ -s "$home/untracked" ] && grep -q '^new file mode' "$2"; then
         # What is in the index and not in the base, `reset` removes.
         GIT_ALTERNATE_OBJECT_DIRECTORIES=$G/objects in_repository read-tree --reset "$1" >/dev/null 2>&1
