@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 
 from cooperbench.errors import UsageError
 
@@ -60,16 +61,21 @@ class Budget:
         with self._lock:
             self._spent += dollars
 
-    def purse(self) -> Purse:
-        """What one trial pays from."""
-        return Purse(self)
+    def purse(self, keep: Callable[[float], None] | None = None) -> Purse:
+        """What one trial pays from.
+
+        Args:
+            keep: is told of every amount as it is spent, so that it is known of even if the harness is killed.
+        """
+        return Purse(self, keep)
 
 
 class Purse:
     """One trial's share: what it spends, its run has spent."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, keep: Callable[[float], None] | None = None) -> None:
         self._budget = budget
+        self._keep = keep
         self._spent = 0.0
         self._lock = threading.Lock()
 
@@ -87,6 +93,10 @@ class Purse:
 
     def spend(self, dollars: float) -> None:
         """Count a cost of the trial, and of its run."""
+        if not dollars:
+            return
         with self._lock:
             self._spent += dollars
         self._budget.spend(dollars)
+        if self._keep is not None:
+            self._keep(dollars)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -95,6 +100,38 @@ def test_what_a_lost_attempt_has_cost_counts(tmp_path: Path, monkeypatch: pytest
         assert len(server.bodies) == 2 * calls  # the money was spent by the two before
         run_pair("lost", f"{__name__}:LostAgent", logs, server, max_cost=5 * ONE_CALL)
         assert len(server.bodies) == 3 * calls
+
+
+class KillingAgent(LostAgent):
+    """Ends the harness, as `kill -9` does, once both have had an answer."""
+
+    def run(self, assignment: Any, sandbox: Any, mailbox: Any) -> AgentResult:
+        del sandbox
+        with contextlib.suppress(SandboxLost):
+            super().run(assignment, _Unneeded(), mailbox)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("still here")
+
+
+class _Unneeded:
+    def exec(self, *args: str) -> None:
+        del args
+
+
+def test_what_a_killed_harness_had_spent_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = tmp_path / "logs"
+    code = (
+        "import sys, pathlib, types; from tests.e2e.models import run_pair; run_pair('killed', sys.argv[1], "
+    )
+    code += "pathlib.Path(sys.argv[2]), types.SimpleNamespace(url=sys.argv[3]))"
+    with model(Script({"agent1": ["ls"], "agent2": ["ls"]}), monkeypatch) as server:
+        command = [sys.executable, "-c", code, f"{__name__}:KillingAgent", str(logs), server.url]
+        killed = subprocess.run(command, cwd=Path(__file__).parents[2], check=False, timeout=300)
+        assert killed.returncode == -signal.SIGKILL
+        assert (trial(logs, "killed").read_result(), len(server.bodies)) == (None, 2)
+        run_pair("killed", f"{__name__}:KillingAgent", logs, server, max_cost=1.5 * ONE_CALL)
+        assert len(server.bodies) == 2  # nothing was started: this process is alive
+    assert trial(logs, "killed").spent(None) == pytest.approx(2 * ONE_CALL)
 
 
 class UntoldAgent(LostAgent):

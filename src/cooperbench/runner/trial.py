@@ -34,7 +34,7 @@ from cooperbench.runner.spec import RunSpec
 from cooperbench.runner.team import InterruptedTrialError, Team
 from cooperbench.runner.teamwork import metrics, task_log, task_records
 from cooperbench.runner.timeline import moments_of, timeline
-from cooperbench.runs import SOLO, TrialDirectory, spent_on
+from cooperbench.runs import SOLO, TrialDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ class Trial:
         self._started_at = datetime.now(UTC)
         self._begun = time.monotonic()
         self._run_id = f"{random.getrandbits(32):08x}"
-        self._purse = bench.budget.purse()
-        self._spent_before = spent_on(directory.read_result() or {})
+        self._purse = bench.budget.purse(directory.append_spent)
+        self._spent_before = directory.spent(directory.read_result())
         assigned = assignments(bench.spec, task, directory)
         self._bus, self._door = self._new_bus([one.agent_id for one in assigned])
         seats = [Seat(bench.new_agent(), self._connected(one), self._bus) for one in assigned]

@@ -8,7 +8,7 @@ from cooperbench.runs.directory import SETTINGS, RunDirectory
 from cooperbench.runs.discovery import DEFAULT_LOGS, discover_runs, known_runs
 from cooperbench.runs.settings import differences
 from cooperbench.runs.totals import eval_summary, standings, summary
-from cooperbench.runs.trial import SOLO, TrialDirectory, finished, spent_on
+from cooperbench.runs.trial import SOLO, TrialDirectory, finished
 
 __all__ = [
     "DEFAULT_LOGS",
@@ -21,7 +21,6 @@ __all__ = [
     "eval_summary",
     "finished",
     "known_runs",
-    "spent_on",
     "standings",
     "summary",
 ]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from cooperbench.dataset.model import Pair
 from cooperbench.runs.directory import SETTINGS, RunDirectory
-from cooperbench.runs.trial import TrialDirectory, agents_of, finished, number, spent_on
+from cooperbench.runs.trial import TrialDirectory, agents_of, finished, number
 
 Ran = Literal["done", "error", "pending"]
 Judgement = Literal["pass", "fail", "error", "pending"]
@@ -61,6 +61,7 @@ def standing(trial: TrialDirectory) -> Standing:
     ran: Ran = "pending" if result is None else "done" if finished(result) else "error"
     verdict = trial.read_verdict() if ran == "done" else None
     unjudged = trial.read_judge_error() if ran == "done" and verdict is None else None
+    spent = trial.spent(result)
     result = result or {}
     return Standing(
         pair=trial.pair,
@@ -76,7 +77,7 @@ def standing(trial: TrialDirectory) -> Standing:
         unapplied=_unapplied(verdict),
         integrity=_length((verdict or {}).get("integrity")),
         sandbox_cost=number(result.get("sandbox_cost")),
-        spent=spent_on(result),
+        spent=spent,
     )
 
 

@@ -30,6 +30,7 @@ _EVENTS = "events.jsonl"
 _UNJUDGED = "eval_error.json"
 _CALLS = "calls.{}.jsonl"
 _TURNS = "turns.jsonl"
+_SPENT = "spent.jsonl"
 _LOG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.log")
 _STALE = (".log", ".tmp")
 
@@ -48,14 +49,6 @@ def agents_of(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if isinstance(several, Mapping):
         return {str(name): agent for name, agent in several.items() if isinstance(agent, Mapping)}
     return {"agent1": single} if isinstance(single, Mapping) else {}
-
-
-def spent_on(result: Mapping[str, Any]) -> float:
-    """US dollars a trial of this result is known to have cost: models and sandboxes, earlier attempts included."""
-    known = number(result.get("spent"))
-    if known is not None:
-        return known
-    return (number(result.get("total_cost")) or 0.0) + (number(result.get("sandbox_cost")) or 0.0)
 
 
 def number(value: Any) -> float | None:
@@ -152,6 +145,25 @@ class TrialDirectory:
         """The order in which the bus served its agents."""
         return _lines(self.path / _TURNS)
 
+    # ---------------------------------------------------------------------------------- what it has cost
+
+    def append_spent(self, dollars: float) -> None:
+        """Keep that so much has been spent just now; this outlives the attempt it was spent on."""
+        self._append_json(_SPENT, {"usd": dollars})
+
+    def spent(self, result: Mapping[str, Any] | None) -> float:
+        """US dollars known to have been spent on the trial: models and sandboxes, earlier attempts included.
+
+        Args:
+            result: its result; without one, what was noted as it was spent counts.
+        """
+        if result is None:
+            return sum(number(entry.get("usd")) or 0.0 for entry in _lines(self.path / _SPENT))
+        known = number(result.get("spent"))
+        if known is not None:
+            return known
+        return (number(result.get("total_cost")) or 0.0) + (number(result.get("sandbox_cost")) or 0.0)
+
     # ---------------------------------------------------------------------------------- its judgement
 
     def read_verdict(self) -> dict[str, Any] | None:
@@ -191,13 +203,18 @@ class TrialDirectory:
     # ---------------------------------------------------------------------------------- before a re-run
 
     def clear(self) -> None:
-        """Remove all of the earlier attempt, result and verdict first: killed midway, it is unfinished."""
+        """Remove an earlier attempt, not what it cost; result and verdict first: killed midway, it is unfinished."""
         present = self._names()
-        for name in (_RESULT, _VERDICT):
-            if name in present:
-                (self.path / name).unlink(missing_ok=True)
-        if present:
-            shutil.rmtree(self.path)
+        if not present:
+            return
+        lacking = self.spent(self.read_result()) - self.spent(None)
+        if abs(lacking) > 1e-6:  # results are rounded to that
+            self.append_spent(lacking)
+        for name in sorted(present, key=lambda name: name not in (_RESULT, _VERDICT)):
+            if name != _SPENT:
+                _remove(self.path / name)
+        with contextlib.suppress(OSError):  # it may hold what was spent
+            self.path.rmdir()
 
     # ---------------------------------------------------------------------------------- writing
 
@@ -218,6 +235,13 @@ class TrialDirectory:
 
     def _place(self, name: str) -> str:
         return f"{self.path}/{name}"  # five times as fast as `Path`: a run of ten thousand trials asks 200,000 times
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _line(value: Any) -> str:

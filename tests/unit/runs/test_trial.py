@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cooperbench import runs
 from cooperbench.dataset.model import Pair
 from cooperbench.errors import UsageError
-from cooperbench.runs import RunDirectory, TrialDirectory, finished, spent_on
+from cooperbench.runs import RunDirectory, TrialDirectory, finished
 
 PAIR = Pair("repo_task", 0, (1, 2))
 DONE = {"agents": {"agent1": {"status": "Submitted"}, "agent2": {"status": "LimitsExceeded"}}}
@@ -83,9 +83,30 @@ def test_a_file_that_is_there_and_cannot_be_opened_is_not_absent(trial: TrialDir
 @pytest.mark.parametrize(
     "figure", [10**400, -(10**400), 1e999, "3", True, None, [], {}], ids=lambda f: repr(f)[:9]
 )
-def test_a_figure_nobody_can_add_up_is_unknown(figure: object) -> None:
+def test_a_figure_nobody_can_add_up_is_unknown(figure: object, trial: TrialDirectory) -> None:
     assert runs.trial.number(figure) is None
-    assert spent_on({"spent": figure, "total_cost": 1.5, "sandbox_cost": figure}) == 1.5
+    assert trial.spent({"spent": figure, "total_cost": 1.5, "sandbox_cost": figure}) == 1.5
+
+
+def test_what_was_spent_outlives_the_attempts(trial: TrialDirectory) -> None:
+    """Also what a result says that no note was made of, as before there were notes; and half a note is none."""
+    assert trial.spent(None) == 0
+    trial.clear()
+    assert not trial.path.exists()
+    trial.append_spent(0.5)
+    trial.write_patch(1, b"work")
+    (trial.path / "agent1").mkdir()
+    trial.clear()
+    assert [path.name for path in trial.path.iterdir()] == ["spent.jsonl"]
+    trial.append_spent(0.25)
+    trial.write_result({**DONE, "spent": 2.0})
+    assert trial.spent(trial.read_result()) == 2.0
+    trial.clear()
+    assert trial.spent(trial.read_result()) == 2.0
+    with (trial.path / "spent.jsonl").open("a") as file:
+        file.write('{"usd": 1')
+    trial.clear()
+    assert trial.spent(None) == 2.0
 
 
 def test_figures_that_are_not_json_make_a_file_damaged(trial: TrialDirectory) -> None:
