@@ -278,7 +278,8 @@ def test_ctrl_c_does_not_wait_for_an_image(
     monkeypatch.setattr(registry, "gates", {hangs: gate})
     words = f"run -n one -s demo -a noop --backend {kind} --dataset-dir {bench.dataset} --features 1,2 -c 3"
     process = subprocess.Popen(
-        [sys.executable, "-m", "cooperbench.cli", *words.split()],
+        # Whoever runs the tests in the background of a script has Ctrl-C ignored, and so would this be.
+        ["env", "--default-signal=INT", sys.executable, "-m", "cooperbench.cli", *words.split()],
         cwd=tmp_path,
         env={**os.environ, "COOPERBENCH_STATE_DIR": str(tmp_path / "state")},
         stdin=subprocess.DEVNULL,
