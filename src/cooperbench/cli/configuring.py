@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from cooperbench import atomic, settings
+from cooperbench import settings
 from cooperbench.cli import exits
 from cooperbench.errors import UsageError
 
@@ -77,6 +75,8 @@ def _path(args: argparse.Namespace) -> int:
 
 
 def _set(args: argparse.Namespace) -> int:
+    from cooperbench.cli.toml_edit import change_file
+
     path = tuple(args.key.split("."))
     value = _value(path, args.key, args.value)
     file = settings.user_file()
@@ -84,21 +84,6 @@ def _set(args: argparse.Namespace) -> int:
     told = {"key": args.key, "value": value, "path": str(file)}
     print(json.dumps(told) if args.json else f"{args.key} = {value}  ({file})")
     return exits.DONE
-
-
-def change_file(file: Path, values: Mapping[tuple[str, ...], str | int | float | bool]) -> None:
-    """Set keys of a settings file, each named by its tables and itself; its other lines stay as they are.
-
-    Raises:
-        UsageError: the file is damaged, or cannot be written.
-    """
-    from cooperbench.cli.toml_edit import assign
-
-    settings.read_file(file)  # a damaged file is reported, not overwritten
-    source = file.read_text(encoding="utf-8") if file.exists() else ""
-    for path, value in values.items():
-        source = assign(source, path, value)
-    _replace(file, source)
 
 
 def _value(path: tuple[str, ...], key: str, text: str) -> Any:
@@ -114,11 +99,3 @@ def _value(path: tuple[str, ...], key: str, text: str) -> Any:
     except ValueError:
         return text
     return value if isinstance(value, bool | int | float) else text
-
-
-def _replace(file: Path, content: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(file, content.encode())
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror or error}") from error

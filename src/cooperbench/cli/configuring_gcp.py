@@ -100,7 +100,7 @@ def _answers(
 
 
 def _write(wanted: Mapping[str, str], file: Path) -> Path | None:
-    from cooperbench.cli.configuring import change_file
+    from cooperbench.cli.toml_edit import change_file
 
     if not wanted:
         return None

@@ -1,6 +1,6 @@
-"""Changing one key of a settings file and leaving every other line of it as the user wrote it.
+"""Changing keys of a settings file and leaving every other line of it as the user wrote it.
 
-Only what `cooperbench config set` needs: one value on one line, at the top or in a table. The result is
+Only what `cooperbench config` needs: one value on one line, at the top or in a table. The result is
 parsed again before it replaces the file: what this does not understand ends in an error, not in damage.
 """
 
@@ -8,9 +8,33 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from cooperbench import atomic, settings
 from cooperbench.errors import UsageError
+
+
+def change_file(file: Path, values: Mapping[tuple[str, ...], str | int | float | bool]) -> None:
+    """Set keys of a settings file, each named by its tables and itself; its other lines stay as they are.
+
+    Raises:
+        UsageError: the file is damaged, or cannot be written.
+    """
+    settings.read_file(file)  # a damaged file is reported, not overwritten
+    source = file.read_text(encoding="utf-8") if file.exists() else ""
+    for path, value in values.items():
+        source = assign(source, path, value)
+    _replace(file, source)
+
+
+def _replace(file: Path, content: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(file, content.encode())
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror or error}") from error
 
 
 def assign(source: str, path: tuple[str, ...], value: str | int | float | bool) -> str:
