@@ -72,28 +72,35 @@ def _command(rung: str, home: Path) -> list[str]:
     """How to run the matrix on this rung, as whoever can."""
     home.chmod(0o755)
     shutil.copytree(Path(cooperbench.__file__).parent, home / "cooperbench", ignore=_NO_CACHE)
-    shutil.copy(HERE / "local_matrix.py", home)
+    shutil.copytree(HERE / "local_matrix", home / "local_matrix", ignore=_NO_CACHE)
+    program = ["-c", _PROGRAM, str(home), rung, str(home / "state")]
     if rung == "root-range":
         if os.geteuid() != 0:
             pytest.skip("needs root")
-        return [sys.executable, str(home / "local_matrix.py"), rung, str(home / "state")]
+        return [sys.executable, *program]
     if rung == "user-range" and not shutil.which("newuidmap"):
         pytest.skip("needs newuidmap (package uidmap)")
     if os.geteuid() != 0:
         if rung == "user-range" and "user-range" not in _rungs_here():
             pytest.skip("needs a range for this user in /etc/subuid")
-        return [sys.executable, str(home / "local_matrix.py"), rung, str(home / "state")]
+        return [sys.executable, *program]
     os.chown(home, become_user.UID, become_user.UID)
-    script = [_python_for_everybody(), str(home / "local_matrix.py"), rung, str(home / "state")]
     return [
         sys.executable,
         str(HERE / "become_user.py"),
         "yes" if rung == "user-range" else "no",
         str(home),
-        *script,
+        _python_for_everybody(),
+        *program,
     ]
 
 
+_PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from local_matrix import main
+main(*sys.argv[2:])
+"""
 _NO_CACHE = shutil.ignore_patterns("__pycache__")
 
 
