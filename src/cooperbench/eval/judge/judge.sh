@@ -4,9 +4,9 @@
 #
 #   judge HOME REPOSITORY RUNNER PATCHES TESTS RULE LIMIT trial|alone|pairs
 #
-# HOME/in holds patch.1 … patch.PATCHES and tests.1/tests.patch … tests.TESTS/tests.patch. RULE is `git` or `union`; LIMIT is seconds for each
-# run of RUNNER. `trial` merges the patches and runs every tests patch on the result; `alone` also runs tests.K on
-# patch.K by itself; `pairs` merges every two patches and tests nothing.
+# HOME/in holds patch.1 … patch.PATCHES and tests.1/tests.patch … tests.TESTS/tests.patch. RULE is `git` or `union`;
+# LIMIT is seconds for each run of RUNNER. `trial` merges the patches and runs every tests patch on the result; `alone`
+# also runs tests.K on patch.K by itself; `pairs` merges every two patches and tests nothing.
 #
 # Facts are small files in HOME/facts, made at the very end, `done` last. Exit status: 0 facts are complete;
 # 90–94 this image cannot be judged (the reason is on standard error). Anything else: the judge itself was ended.
