@@ -76,15 +76,15 @@ def docker(**settings: Any) -> Iterator[DockerBackend]:
 
 
 @contextlib.contextmanager
-def podman(**settings: Any) -> Iterator[DockerBackend]:
-    """Podman's service, started for this."""
+def podman(*, configuration: str = "", **settings: Any) -> Iterator[DockerBackend]:
+    """Podman's service, started for this; `configuration`: more of its ``containers.conf``."""
     program = shutil.which("podman")
     if program is None or os.getuid() != 0:
         missing("needs podman and root: apt-get install podman")
     # Podman's paths must be short, and its storage is not for a directory that is swept with its mounts.
     directory = Path(tempfile.mkdtemp(prefix="cbp"))
     address = f"unix://{directory}/socket"
-    process = _service(program, directory, address)
+    process = _service(program, directory, address, configuration)
     backend = DockerBackend(host=address, pull="never", **settings)
     try:
         _wait_for(directory / "socket", process)
@@ -98,10 +98,9 @@ def podman(**settings: Any) -> Iterator[DockerBackend]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _service(program: str, directory: Path, address: str) -> subprocess.Popen[bytes]:
-    (directory / "containers.conf").write_text(
-        _CONTAINERS_CONF if shutil.which("runc") else _CONTAINERS_CONF.replace('runtime = "runc"\n', "")
-    )
+def _service(program: str, directory: Path, address: str, configuration: str) -> subprocess.Popen[bytes]:
+    runtime = _CONTAINERS_CONF if shutil.which("runc") else _CONTAINERS_CONF.replace('runtime = "runc"\n', "")
+    (directory / "containers.conf").write_text(runtime + configuration)
     (directory / "storage.conf").write_text(
         f'[storage]\ndriver = "overlay"\nrunroot = "{directory}/run"\ngraphroot = "{directory}/graph"\n'
     )

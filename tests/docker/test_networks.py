@@ -6,6 +6,7 @@ import contextlib
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from docker.types import IPAMConfig, IPAMPool
@@ -117,3 +118,44 @@ def test_a_network_of_ours_with_an_address_of_the_hosts(
                 backend.create_sandbox(engines.IMAGE)
         finally:
             backend.client().remove_network(networks.INTERNAL)
+
+
+FAILING = """#!/bin/sh
+# In place of {real}: it fails while {fails}, as on a machine that has lost what a container was given.
+if [ "${{CNI_COMMAND-ADD}}" = ADD ] && [ "${{1-setup}}" != teardown ] && {fails}; then
+    echo '{{"cniVersion": "0.4.0", "code": 100, "msg": "netns is none", "error": "netns is none"}}'
+    exit 1
+fi
+exec {real} "$@"
+"""
+
+
+@contextlib.contextmanager
+def _whose_network_fails(directory: Path, fails: str) -> Iterator[DockerBackend]:
+    """A Podman whose last program for networks, whichever kind it has, fails while `fails` is true."""
+    for real in (*Path("/usr/lib/cni").glob("*"), *Path("/usr/lib/podman").glob("*")):
+        if real.name in ("tuning", "netavark"):
+            (directory / real.name).write_text(FAILING.format(real=real, fails=fails))
+            (directory / real.name).chmod(0o755)
+        else:
+            (directory / real.name).symlink_to(real)
+    configuration = f'helper_binaries_dir = ["{directory}"]\n[network]\ncni_plugin_dirs = ["{directory}"]\n'
+    with engines.podman(configuration=configuration, network="open") as backend:
+        yield backend
+
+
+def test_a_network_that_an_engine_loses_is_given_once_more(tmp_path: Path) -> None:
+    with _whose_network_fails(tmp_path, f"mkdir {tmp_path}/failed 2>/dev/null") as backend:
+        sandbox = backend.create_sandbox(engines.IMAGE)
+        assert sandbox.exec("echo", "up").stdout == b"up\n"
+        sandbox.terminate()
+        assert (tmp_path / "failed").is_dir()
+        assert engines.containers_of(backend) == []
+
+
+def test_a_network_that_an_engine_never_gives_is_an_error(tmp_path: Path) -> None:
+    with _whose_network_fails(tmp_path, f"echo >>{tmp_path}/failed") as backend:
+        with pytest.raises(SandboxStartError, match="netns is none"):
+            backend.create_sandbox(engines.IMAGE)
+        assert len((tmp_path / "failed").read_text()) == 2
+        assert engines.containers_of(backend) == []

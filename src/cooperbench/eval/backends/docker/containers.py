@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _DROPPED = ["MKNOD", "NET_RAW"]
 _READY = 120.0
+_NETWORKING = ("cni plugin", "netavark", "netns", "failed to create endpoint", "set up container networking")
 _ATTACH = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
 
 
@@ -43,9 +44,10 @@ def start(engine: Engine, settings: Settings, spec: SandboxSpec) -> tuple[str, L
     try:
         return _start(engine, settings, spec)
     except SandboxStartError as problem:
-        if not _is_without_shell(str(problem)):
+        if not (_is_without_shell(str(problem)) or _is_without_network(str(problem))):
             raise
-        # A busy engine has been seen to start one whose files were not there yet. One more look is cheap.
+        # A busy engine has been seen to start one whose files were not there yet, and to lose the network it was
+        # giving to one. One more look is cheap.
         log.info("once more, after: %s", problem)
         return _start(engine, settings, spec)
 
@@ -144,6 +146,11 @@ def _explained(engine: Engine, spec: SandboxSpec, told: str) -> str:
 
 def _is_without_shell(told: str) -> bool:
     return "/bin/sh" in told and ("no such file" in told.lower() or "not found" in told.lower())
+
+
+def _is_without_network(told: str) -> bool:
+    """The engine could not connect it: no fault of the image's, nor of what it was asked for."""
+    return any(word in told.lower() for word in _NETWORKING)
 
 
 def _architecture(engine: Engine, spec: SandboxSpec) -> str:
