@@ -9,7 +9,7 @@ thousand items cost no more memory than `concurrency` of them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -26,7 +26,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def pooled(items: Iterable[T], work: Callable[[T], R], concurrency: int) -> Iterator[tuple[T, R | Exception]]:
+def pooled(
+    items: Iterable[T], work: Callable[[T], R], concurrency: int
+) -> Generator[tuple[T, R | Exception], None, None]:
     """`work` on every item, at most `concurrency` at once; yields each item with its result as it comes.
 
     An exception of a work is yielded in the result's place. When the caller stops early (also by Ctrl-C), nothing new

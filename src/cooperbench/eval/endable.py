@@ -1,9 +1,11 @@
-"""A backend for one judgement: its sandbox can be ended from outside, and is timed."""
+"""A backend for one judgement: its sandbox is timed, and can be ended from outside, alone or with all others."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 
 from cooperbench.errors import BackendError
 from cooperbench.eval.backends import shell
@@ -51,3 +53,36 @@ class EndableBackend:
             sandbox = self._sandbox
         if sandbox is not None:
             shell.terminate(sandbox)
+
+
+class UnderWay:
+    """The judgements under way: they can all be ended, and waited for."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._backends: set[EndableBackend] = set()
+        self._ended = False
+
+    @contextlib.contextmanager
+    def one(self, backend: EvalBackend, name: str) -> Iterator[EndableBackend]:
+        """A backend for one judgement, which lasts as long as the ``with`` block; none is judged on after `end`."""
+        endable = EndableBackend(backend, name)
+        with self._changed:
+            endable.ended = self._ended
+            self._backends.add(endable)
+        try:
+            yield endable
+        finally:
+            with self._changed:
+                self._backends.remove(endable)
+                self._changed.notify_all()
+
+    def end(self, patience: float) -> None:
+        """End those under way and begin no other; returns when they are over, or after so many seconds."""
+        with self._changed:
+            self._ended = True
+            backends = list(self._backends)
+        for backend in backends:
+            backend.end()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._backends, patience)

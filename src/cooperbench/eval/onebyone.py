@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 
 from cooperbench.dataset.model import Task
 from cooperbench.eval.backends.base import EvalBackend
-from cooperbench.eval.endable import EndableBackend
+from cooperbench.eval.endable import UnderWay
 from cooperbench.eval.expense import Till
 from cooperbench.eval.judging import Judging, current_verdict, judged_event, unjudged_event
 from cooperbench.eval.supply import Supply
 from cooperbench.events import Judged, Note, Progress
 from cooperbench.runs import TrialDirectory
+
+_PATIENCE = 15
+"""Seconds the judgements under way are given to end when judging is being stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class OneByOne:
     till: Till
     force: bool
     tell: Progress
+    under_way: UnderWay = field(default_factory=UnderWay, init=False)
 
     def judge(self, work: Sequence[tuple[Task, TrialDirectory]], concurrency: int) -> None:
         """Judge trials, which are in the order of their images; each is stored, or its trouble noted, as it comes.
@@ -34,16 +39,32 @@ class OneByOne:
         """
         self._tell_the_price(work)
         self.supply.ready_first()
-        left = 0
-        for trial, result in self.supply.work_off(work, self._judge, concurrency, verdicts=not self.force):
-            if isinstance(result, Exception):
-                self.tell(unjudged_event(trial, result))
-            elif result is None:
-                left += 1
-            else:
-                self.tell(result)
+        try:
+            left = self._work_off(work, concurrency)
+        except KeyboardInterrupt:
+            then = "judges all anew" if self.force else "goes on with the rest"
+            self.tell(Note(f"stopping: ending the sandboxes; the same command {then}"))
+            raise
+        finally:  # while the run is ours and its backend is open
+            self.supply.stop()
+            self.under_way.end(_PATIENCE)
         if left:
             self.tell(Note(self.till.budget.told(f"{left} trials were not judged")))
+
+    def _work_off(self, work: Sequence[tuple[Task, TrialDirectory]], concurrency: int) -> int:
+        """How many there was no money left for."""
+        left = 0
+        with closing(
+            self.supply.work_off(work, self._judge, concurrency, verdicts=not self.force)
+        ) as results:
+            for trial, result in results:
+                if isinstance(result, Exception):
+                    self.tell(unjudged_event(trial, result))
+                elif result is None:
+                    left += 1
+                else:
+                    self.tell(result)
+        return left
 
     def _tell_the_price(self, work: Sequence[tuple[Task, TrialDirectory]]) -> None:
         if self.till.price is None:
@@ -68,9 +89,12 @@ class OneByOne:
 
     def _paid(self, task: Task, trial: TrialDirectory) -> Judged:
         begun = time.monotonic()
-        backend = EndableBackend(self.backend, getattr(self.backend, "name", type(self.backend).__name__))
-        try:
-            verdict, reused = self.supply.judge(task, trial, self.judging, force=self.force, backend=backend)
-        finally:
-            self.till.pay(backend.seconds)
+        name = getattr(self.backend, "name", type(self.backend).__name__)
+        with self.under_way.one(self.backend, name) as backend:
+            try:
+                verdict, reused = self.supply.judge(
+                    task, trial, self.judging, force=self.force, backend=backend
+                )
+            finally:
+                self.till.pay(backend.seconds)
         return judged_event(trial, verdict, time.monotonic() - begun, reused=reused)

@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from cooperbench.dataset.model import Task
@@ -182,7 +182,7 @@ class Supply:
         concurrency: int,
         *,
         verdicts: bool = False,
-    ) -> Iterator[tuple[T, R | Exception]]:
+    ) -> Generator[tuple[T, R | Exception], None, None]:
         """`pooled`, but nothing waits for an image while there is something whose image is there.
 
         Args:
@@ -204,10 +204,11 @@ class Supply:
             task, item = take()
             return item, caught(lambda it: do(task, it), item)
 
-        for _, result in pooled(range(len(left)), one, concurrency):
-            if isinstance(result, Exception):
-                raise result
-            yield result
+        with contextlib.closing(pooled(range(len(left)), one, concurrency)) as results:
+            for _, result in results:
+                if isinstance(result, Exception):
+                    raise result
+                yield result
 
     def finished(self, task: Task) -> None:
         """A piece of a task's work is done with."""
