@@ -242,3 +242,14 @@ def test_what_a_damaged_config_does_not_say_is_the_default(
     run.write_config({"rules": {"merge": 3}})
     with pytest.raises(UsageError, match="unknown merge rule '3'"):
         judge(run, dataset)
+
+
+def test_a_run_whose_config_cannot_be_read_is_not_gone_on_with(run: RunDirectory, dataset: Dataset) -> None:
+    (run.path / "config.json").write_text('{"rules": {"merge": "un')
+    with pytest.raises(UsageError, match=r"config\.json is damaged"):
+        judge(run, dataset)
+    with pytest.raises(UsageError, match=r"config\.json is damaged"):
+        cooperbench.run(
+            run.name, agent="noop", backend="local", dataset_dir=dataset.root, logs_dir=run.path.parent
+        )
+    assert not stamps(run)

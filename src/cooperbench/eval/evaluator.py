@@ -88,7 +88,7 @@ def evaluate(
     run = RunDirectory(logs_dir or settings.load().text("logs_dir") or DEFAULT_LOGS, run_name)
     if not run.path.is_dir():
         raise UsageError(f"no run {run_name!r} in {run.path.parent}; {known_runs(run.path.parent)}")
-    config = run.read_config() or {}
+    config = run.agreed_config()
     judging = _as_before(config, timeout, merge_rule, integrity_rule, independent)
     dataset = load_dataset(dataset_dir or recorded_dataset(config) or settings.load().text("dataset_dir"))
     with run.lock():

@@ -169,9 +169,10 @@ def refuse_another_experiment(run: RunDirectory, wanted: Mapping[str, Any]) -> N
     """Two experiments under one name would be counted as one.
 
     Raises:
-        RunConflict: the run was started with other settings; the message shows which.
+        RunConflict: the run was started with other settings; the message shows which. UsageError: with which is
+            not known, for its record is damaged.
     """
-    changed = differences(run.read_config() or {}, wanted)
+    changed = differences(run.agreed_config(), wanted)
     if changed:
         raise RunConflict(
             f"run {run.name!r} was started with other settings: {'; '.join(changed)}; "
