@@ -88,6 +88,8 @@ class Seat:
         Raises:
             BackendError: one of the two failed.
         """
+        if self._closed:
+            raise SandboxLost("the trial has ended")
         self._price, self._made = price_of(backend), time.monotonic()
         sandbox = shell.create(backend, spec)
         with self._lock:

@@ -37,6 +37,7 @@ class Team:
         self._crew = crew
         self._finished = finished
         self._news: SimpleQueue[_News] = SimpleQueue()
+        self._openings: list[threading.Event] = []
         self._ready = threading.Barrier(len(self.seats), action=lambda: self._news.put("ready"))
 
     def work(
@@ -75,18 +76,27 @@ class Team:
         for seat in self.seats:
             seat.close()
 
+    def settle(self) -> None:
+        """Wait for sandboxes that are still being made; after `close` they are ended as soon as they are there."""
+        for opening in self._openings:
+            opening.wait()
+
     def _begin(self, seat: Seat, backend: EvalBackend, spec: SandboxSpec) -> Future[Work | None]:
-        future = self._crew.submit(partial(self._serve, seat, backend, spec))
+        self._openings.append(threading.Event())
+        future = self._crew.submit(partial(self._serve, seat, backend, spec, self._openings[-1]))
         future.add_done_callback(self._news.put)
         return future
 
-    def _serve(self, seat: Seat, backend: EvalBackend, spec: SandboxSpec) -> Work | None:
+    def _serve(
+        self, seat: Seat, backend: EvalBackend, spec: SandboxSpec, opening: threading.Event
+    ) -> Work | None:
         """One agent's thread."""
         opened = False
         try:
             seat.open(backend, spec)
             opened = True
         finally:
+            opening.set()
             if not opened:
                 self._ready.abort()  # nobody else need wait for this one
         try:

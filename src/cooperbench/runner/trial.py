@@ -97,6 +97,7 @@ class Trial:
             return self.fail(error)
         finally:
             self._team.close()
+            self._team.settle()  # the process may end with the trial, and would leave them behind
             self._purse.spend(max(0.0, self._spent() - self._purse.spent))
             with suppress(BackendError):
                 self._close_bus()
