@@ -34,9 +34,11 @@ def write_bytes(path: Path | str, content: bytes) -> None:
             os.makedirs(folder, exist_ok=True)
             _write(temporary, content)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:  # a write does not say whose it was
+            error.filename = os.fspath(path)
         raise
 
 

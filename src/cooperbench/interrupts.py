@@ -1,4 +1,5 @@
-"""Ctrl-C, for work that wants to end in good order: the first ones are requests, the next is what it always was."""
+"""Ctrl-C, for work that wants to end in good order: the first ones are requests, the next is what it always was.
+Other signals that ask a program to end can be taken for it."""
 
 from __future__ import annotations
 
@@ -34,3 +35,32 @@ def first_ctrl_c(request: Callable[[], None], times: int = 1) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def all_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP do what Ctrl-C does at that moment, unless they are ignored or somebody else's already.
+
+    Elsewhere than in the main thread this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _as_ctrl_c)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+def _as_ctrl_c(number: int, frame: Any) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):  # it is ignored, as in a script's background: this signal is not
+        raise KeyboardInterrupt
+    handler(number, frame)

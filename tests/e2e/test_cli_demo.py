@@ -287,27 +287,28 @@ def test_a_wrong_request_is_one_line_and_code_2(cooperbench: Call, argv: list[st
     assert done.stderr.count("\n") == 1, done.stderr
 
 
-def test_ctrl_c_says_how_to_go_on(place: Path) -> None:
-    scripts = place / "one-ends"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_says_how_to_go_on(place: Path, tmp_path: Path, number: signal.Signals) -> None:
+    scripts, name = tmp_path / "one-ends", number.name
     (scripts / "almanac_task" / "task12" / "f1_f2").mkdir(parents=True)
     for agent in ("agent1.sh", "agent2.sh"):
         (scripts / "almanac_task" / "task12" / "f1_f2" / agent).write_text("true\n")
         (scripts / agent).write_text("sleep 600\n")  # of every other pair
-    options = ["--demo", "-s", "demo", "-a", "script", "--agent-config", str(scripts), "-n", "stopped"]
+    options = ["--demo", "-s", "demo", "-a", "script", "--agent-config", str(scripts), "-n", name]
     command = [sys.executable, "-m", "cooperbench.cli", "run", *options]
     process = subprocess.Popen(
         command, cwd=place, env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 240
-    while not list(place.glob("logs/stopped/coop/*/*/*/result.json")):
+    while not list(place.glob(f"logs/{name}/coop/*/*/*/result.json")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "stopped" in err
+    assert f"run {name} was interrupted; the same command goes on with it" in err
     assert out == "" or "pending" in out
 
 

@@ -1,7 +1,8 @@
-"""Ctrl-C while sandboxes are being made: none is left behind."""
+"""A run that is stopped while sandboxes are being made, or by a fault of its own surroundings: none is left behind."""
 
 from __future__ import annotations
 
+import errno
 import signal
 import threading
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 
 import cooperbench
 from cooperbench.dataset import demo_dataset
-from cooperbench.errors import SandboxLost
+from cooperbench.errors import SandboxLost, SandboxStartError
 from cooperbench.eval.backends import register_backend
 from cooperbench.eval.backends.base import ExecResult
+from cooperbench.events import Event, TrialFinished
 
 AGENTS = 2
 
@@ -73,3 +75,65 @@ def test_sandboxes_that_are_being_made_are_ended_too(tmp_path: Path) -> None:
             logs_dir=tmp_path / "logs",
         )
     assert backend.left == [False] * AGENTS
+
+
+class Hanging(Made):
+    """A sandbox whose commands last until it is ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._over = threading.Event()
+
+    def exec(self, *args: str) -> ExecResult:
+        self._over.wait()
+        return super().exec(*args)
+
+    def terminate(self) -> None:
+        super().terminate()
+        self._over.set()
+
+
+class Staying(Slow):
+    """A backend that cannot make the first trial's sandboxes, and whose others stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all_there = threading.Event()
+        self._lock = threading.Lock()
+        self._refused = 0
+
+    def create_sandbox(self, image: str, timeout: int = 600, workdir: str = "/workspace") -> Made:
+        del image, timeout, workdir
+        with self._lock:
+            self._refused += 1
+            if self._refused == 1:
+                raise SandboxStartError("there is no room")
+            self.made.append(made := Hanging())
+        if len(self.made) == AGENTS:
+            self.all_there.set()
+        return made
+
+
+def test_a_terminal_that_is_gone_leaves_no_sandbox(tmp_path: Path) -> None:
+    """What the listener raises in the thread that decides ends the run, and the trials under way with it."""
+    backend = Staying()
+    register_backend("staying", lambda: backend, override=True)
+
+    def gone(event: Event) -> None:
+        if isinstance(event, TrialFinished):
+            backend.all_there.wait(60)
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        cooperbench.run(
+            "gone",
+            repo="gridline_task",
+            agent="noop",
+            backend="staying",
+            concurrency=2,
+            dataset_dir=demo_dataset(),
+            logs_dir=tmp_path / "logs",
+            progress=gone,
+        )
+    assert backend.left
+    assert not any(backend.left)

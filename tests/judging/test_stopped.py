@@ -1,9 +1,10 @@
-"""Ctrl-C while a run is judged: what is under way ends before the run is let go of, and nothing begins after that."""
+"""Ctrl-C while judgements are under way: they end before the caller goes on, and none begins after that."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ class Waiting:
 
 
 class Interrupting:
-    """A backend that has Ctrl-C pressed as soon as there is a sandbox for each pair."""
+    """A backend that has Ctrl-C pressed as soon as there are two sandboxes."""
 
     name = "interrupting"
 
@@ -65,28 +66,29 @@ class Interrupting:
             sandbox.terminate()
 
 
-def test_nothing_is_left_to_go_on(run: RunDirectory, dataset: Dataset) -> None:
+def evaluated(run: RunDirectory, dataset: Dataset, **options: Any) -> None:
+    cooperbench.evaluate(run.name, dataset_dir=dataset.root, logs_dir=run.path.parent, **options)
+
+
+def validated(run: RunDirectory, dataset: Dataset, **options: Any) -> None:
+    cooperbench.validate(features=[1], dataset_dir=dataset.root, output_dir=run.path.parent, **options)
+
+
+@pytest.mark.parametrize("judged", [evaluated, validated])
+def test_nothing_is_left_to_go_on(run: RunDirectory, dataset: Dataset, judged: Callable[..., None]) -> None:
     backend = Interrupting()
     register_backend("interrupting", lambda: backend, override=True)
     told: list[Any] = []
     with pytest.raises(KeyboardInterrupt):
-        cooperbench.evaluate(
-            run.name,
-            backend="interrupting",
-            concurrency=2,
-            dataset_dir=dataset.root,
-            logs_dir=run.path.parent,
-            progress=told.append,
-        )
+        judged(run, dataset, backend="interrupting", concurrency=2, progress=told.append)
     for thread in threading.enumerate():
         if thread.name.startswith("cooperbench"):
             thread.join()
     assert backend.ended_before_closing == [True, True]
     assert len(backend.made) == 2
     assert not any(trial.read_verdict() for trial in run.trials())
-    assert any(
-        "the same command goes on with the rest" in note.text for note in told if isinstance(note, Note)
-    )
+    notes = [note.text for note in told if isinstance(note, Note)]
+    assert "stopping: ending the sandboxes; the same command goes on with the rest" in notes
 
 
 @pytest.fixture

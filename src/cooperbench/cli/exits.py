@@ -13,7 +13,7 @@ INFRASTRUCTURE = 3
 FAULT = 4
 """A fault in cooperbench itself."""
 INTERRUPTED = 130
-"""Ctrl-C."""
+"""Ctrl-C, or one of the signals that do the same: SIGTERM, SIGHUP."""
 BROKEN_PIPE = 141
 """Whoever read the output stopped reading."""
 
@@ -24,6 +24,6 @@ exit codes:
   2    the request cannot be met: unknown name, impossible selection, a file or place that cannot be used
   3    a backend or an agent framework could not work, or the disk is full
   4    a fault in cooperbench itself
-  130  interrupted
+  130  interrupted by Ctrl-C, SIGTERM or SIGHUP
   141  whoever read the output stopped reading
 """

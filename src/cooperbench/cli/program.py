@@ -108,10 +108,11 @@ def _perform(argv: list[str]) -> int:
         return exits.USAGE
     from cooperbench.cli.dotenv import load_dotenv
     from cooperbench.cli.logged import warnings_told
+    from cooperbench.interrupts import all_as_ctrl_c
 
     load_dotenv()
 
-    with warnings_told():
+    with warnings_told(), all_as_ctrl_c():
         return int(args.action(args))
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from cooperbench.errors import BackendError
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import DEFAULT_WORKDIR, EvalBackend, Sandbox, SandboxSpec
+from cooperbench.events import Note, Progress
+
+_PATIENCE = 15
+"""Seconds the judgements under way are given to end when judging is being stopped."""
 
 
 class EndableBackend:
@@ -65,7 +69,7 @@ class UnderWay:
 
     @contextlib.contextmanager
     def one(self, backend: EvalBackend, name: str) -> Iterator[EndableBackend]:
-        """A backend for one judgement, which lasts as long as the ``with`` block; none is judged on after `end`."""
+        """A backend for one judgement, for the ``with`` block; none begins after `none_left`."""
         endable = EndableBackend(backend, name)
         with self._changed:
             endable.ended = self._ended
@@ -77,12 +81,29 @@ class UnderWay:
                 self._backends.remove(endable)
                 self._changed.notify_all()
 
-    def end(self, patience: float) -> None:
-        """End those under way and begin no other; returns when they are over, or after so many seconds."""
+    @contextlib.contextmanager
+    def none_left(self, stop: Callable[[], None], tell: Progress, then: str) -> Iterator[None]:
+        """However the ``with`` block ends, none is under way after it.
+
+        Args:
+            stop: called before they are ended: nobody is to wait for an image any more.
+            then: what the same command does after Ctrl-C, as it is told.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            tell(Note(f"stopping: ending the sandboxes; the same command {then}"))
+            raise
+        finally:
+            stop()
+            self._end()
+
+    def _end(self) -> None:
+        """End those under way and begin no other; returns when they are over, or patience is."""
         with self._changed:
             self._ended = True
             backends = list(self._backends)
         for backend in backends:
             backend.end()
         with self._changed:
-            self._changed.wait_for(lambda: not self._backends, patience)
+            self._changed.wait_for(lambda: not self._backends, _PATIENCE)

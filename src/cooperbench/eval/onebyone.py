@@ -16,9 +16,6 @@ from cooperbench.eval.supply import Supply
 from cooperbench.events import Judged, Note, Progress
 from cooperbench.runs import TrialDirectory
 
-_PATIENCE = 15
-"""Seconds the judgements under way are given to end when judging is being stopped."""
-
 
 @dataclass(frozen=True, slots=True)
 class OneByOne:
@@ -30,7 +27,7 @@ class OneByOne:
     till: Till
     force: bool
     tell: Progress
-    under_way: UnderWay = field(default_factory=UnderWay, init=False)
+    _under_way: UnderWay = field(default_factory=UnderWay, init=False)
 
     def judge(self, work: Sequence[tuple[Task, TrialDirectory]], concurrency: int) -> None:
         """Judge trials, which are in the order of their images; each is stored, or its trouble noted, as it comes.
@@ -39,15 +36,9 @@ class OneByOne:
         """
         self._tell_the_price(work)
         self.supply.ready_first()
-        try:
+        then = "judges all anew" if self.force else "goes on with the rest"
+        with self._under_way.none_left(self.supply.stop, self.tell, then):
             left = self._work_off(work, concurrency)
-        except KeyboardInterrupt:
-            then = "judges all anew" if self.force else "goes on with the rest"
-            self.tell(Note(f"stopping: ending the sandboxes; the same command {then}"))
-            raise
-        finally:  # while the run is ours and its backend is open
-            self.supply.stop()
-            self.under_way.end(_PATIENCE)
         if left:
             self.tell(Note(self.till.budget.told(f"{left} trials were not judged")))
 
@@ -90,7 +81,7 @@ class OneByOne:
     def _paid(self, task: Task, trial: TrialDirectory) -> Judged:
         begun = time.monotonic()
         name = getattr(self.backend, "name", type(self.backend).__name__)
-        with self.under_way.one(self.backend, name) as backend:
+        with self._under_way.one(self.backend, name) as backend:
             try:
                 verdict, reused = self.supply.judge(
                     task, trial, self.judging, force=self.force, backend=backend

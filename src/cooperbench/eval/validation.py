@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from cooperbench.dataset.model import Dataset, Pair, Task
 from cooperbench.errors import JudgeError, UsageError
 from cooperbench.eval.backends import shell
 from cooperbench.eval.backends.base import EvalBackend
+from cooperbench.eval.endable import UnderWay
 from cooperbench.eval.health import Journal, Unit, report
 from cooperbench.eval.judging import SOLO, Judging, judge
 from cooperbench.eval.plan import judge_program, plan_merges
 from cooperbench.eval.sources import (
+    Chosen,
     hear,
     judgements_at_once,
     keep_images_within,
@@ -97,7 +100,11 @@ def validate(
         at_once = judgements_at_once(concurrency, chosen.backend)
         images = sorted((asked.task for asked in wanted), key=lambda task: task.image)
         with Supply(chosen.backend, images, tell) as supply:
-            units = _find_out(_Inquiry(chosen.backend, supply, journal, timeout, tell), wanted, at_once)
+            inquiry = _Inquiry(chosen, supply, journal, timeout, tell)
+            supply.ready_first()
+            then = "finds out everything anew" if force else "goes on with the rest"
+            with inquiry.under_way.none_left(supply.stop, tell, then):
+                units = _find_out(inquiry, wanted, at_once)
         found = report(dataset, pairs, units, journal, time.monotonic() - started)
     atomic.write_json(folder / REPORT, found)
     return found
@@ -152,11 +159,12 @@ def _unit(asked: _Asked, digest: str | None, timeout: float) -> Unit:
 class _Inquiry:
     """What all units share."""
 
-    backend: EvalBackend
+    chosen: Chosen
     supply: Supply
     journal: Journal
     timeout: float
     tell: Progress
+    under_way: UnderWay = field(default_factory=UnderWay, init=False)
 
     def answer(self, asked: _Asked) -> tuple[Unit, dict[str, Any] | None]:
         """A unit and what was found out; None: that was known."""
@@ -165,9 +173,10 @@ class _Inquiry:
             unit = _unit(asked, digest, self.timeout)
             if self.journal.get(unit) is not None:
                 return unit, None
-            if unit.kind == "merges":
-                return unit, _merges(self.backend, unit.task)
-            return unit, _feature(self.backend, unit, self.timeout, digest)
+            with self.under_way.one(self.chosen.backend, self.chosen.name) as backend:
+                if unit.kind == "merges":
+                    return unit, _merges(backend, unit.task)
+                return unit, _feature(backend, unit, self.timeout, digest)
         finally:
             self.supply.finished(asked.task)
 
@@ -175,25 +184,25 @@ class _Inquiry:
 def _find_out(inquiry: _Inquiry, wanted: Sequence[_Asked], concurrency: int) -> list[Unit]:
     """Everything, in the order of the images; the units come back in the order they were asked for."""
     units: dict[int, Unit] = {}
-    inquiry.supply.ready_first()
     ordered = sorted(enumerate(wanted), key=lambda each: each[1].task.image)
     work = [(asked.task, place) for place, asked in ordered]
-    for place, result in inquiry.supply.work_off(
-        work, lambda _, place: inquiry.answer(wanted[place]), concurrency
-    ):
-        if isinstance(result, Exception):
-            units[place] = _unit(wanted[place], None, inquiry.timeout)
-            inquiry.journal.note_error(units[place], describe(result))
-            text = describe(result)
-        else:
-            units[place], found = result
-            if found is None:
-                continue
-            inquiry.journal.put(units[place], found)
-            text = found["text"]
-        unit = units[place]
-        about = f" feature {unit.feature}" if unit.feature else ""
-        inquiry.tell(Note(f"[{len(units)}/{len(wanted)}] {unit.kind} {unit.task.name}{about}: {text}"))
+    with closing(
+        inquiry.supply.work_off(work, lambda _, place: inquiry.answer(wanted[place]), concurrency)
+    ) as results:
+        for place, result in results:
+            asked = wanted[place]
+            if isinstance(result, Exception):
+                units[place] = _unit(asked, None, inquiry.timeout)
+                inquiry.journal.note_error(units[place], describe(result))
+                text = describe(result)
+            else:
+                units[place], found = result
+                if found is None:
+                    continue
+                inquiry.journal.put(units[place], found)
+                text = found["text"]
+            about = f" feature {asked.feature}" if asked.feature else ""
+            inquiry.tell(Note(f"[{len(units)}/{len(wanted)}] {asked.kind} {asked.task.name}{about}: {text}"))
     return [units[place] for place in range(len(wanted))]
 
 

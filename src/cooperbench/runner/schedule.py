@@ -50,13 +50,20 @@ class Schedule:
         self._unjudged.extend(unjudged)
         self._supply.hear(lambda: self._done.put(_LOOK_AGAIN))
         with first_ctrl_c(self._ask_to_stop):
-            while self._start_what_fits():
-                future = self._done.get()
-                if future is None:
-                    self._stop()
-                    return False
-                if future is not _LOOK_AGAIN:
-                    self._settle(future)
+            try:
+                return self._work_off()
+            except Exception:  # a full disk, a terminal that is gone
+                self._end_all()
+                raise
+
+    def _work_off(self) -> bool:
+        while self._start_what_fits():
+            future = self._done.get()
+            if future is None:
+                self._stop()
+                return False
+            if future is not _LOOK_AGAIN:
+                self._settle(future)
         return True
 
     # ------------------------------------------------------------------------------------------ starting
@@ -148,13 +155,16 @@ class Schedule:
     def _stop(self) -> None:
         """Start nothing more, end what is under way, keep what was already done."""
         self._bench.tell(Note("stopping: ending the sandboxes (again Ctrl-C: leave at once)"))
+        for future in self._end_all():
+            if future.exception() is None:  # it was faster than we
+                self._settle(future)
+
+    def _end_all(self) -> set[Future[Any]]:
+        """End what is under way, and wait for it; those that have ended."""
         self._supply.stop()
         for _, trial in list(self._trials.values()):
             trial.halt()
         for _, backend in list(self._judgements.values()):
             backend.end()
         under_way: list[Future[Any]] = [*self._trials, *self._judgements]
-        ended, _ = wait(under_way, timeout=_PATIENCE)
-        for future in ended:
-            if future.exception() is None:  # it was faster than we
-                self._settle(future)
+        return wait(under_way, timeout=_PATIENCE).done
