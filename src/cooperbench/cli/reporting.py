@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import shlex
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from cooperbench.cli.places import LOGS
 from cooperbench.report.rows import Outcome, TrialRow, count, explain
 from cooperbench.runs import RunDirectory, TrialDirectory
 from cooperbench.runs.totals import expected, standing
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ def read_run(logs_dir: Path, name: str, setting: str | None = None) -> RunRows:
     """
     run = existing(logs_dir, name)
     config = run.read_config() or {}
+    if run.damaged:
+        _log.warning("%s is damaged: trials that have not run are not counted", run.path / "config.json")
     rows = [read_row(trial) for trial in run.trials()]
     present = {(row.setting, row.name) for row in rows}
     rows += [

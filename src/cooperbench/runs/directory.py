@@ -63,19 +63,23 @@ class RunDirectory:
         found = atomic.kept_json(self.path / "config.json")
         return found if isinstance(found, dict) else None
 
+    @property
+    def damaged(self) -> bool:
+        """Whether something stands where `read_config` reads, and cannot be understood."""
+        return self.read_config() is None and (self.path / "config.json").exists()
+
     def agreed_config(self) -> dict[str, Any]:
         """`read_config` for work that goes on with the run; empty when it was never started.
 
         Raises:
             UsageError: it is damaged: nothing says which experiment the trials there are of.
         """
-        found = self.read_config()
-        file = self.path / "config.json"
-        if found is None and file.exists():
+        if self.damaged:
             raise UsageError(
-                f"{file} is damaged, so what the run was made with is unknown; choose another run name"
+                f"{self.path / 'config.json'} is damaged, so what the run was made with is unknown; "
+                "choose another run name"
             )
-        return found or {}
+        return self.read_config() or {}
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Keep everything needed to repeat the run."""

@@ -129,7 +129,9 @@ def test_damaged_files_count_as_absent(cooperbench, run: RunDirectory) -> None:
     assert "0 passed + 0 failed + 1 errors + 3 pending = 4 trials" in cooperbench("show", "mine").out
     assert cooperbench("show", "mine", "1,3").code == 0
     (run.path / "config.json").write_text("[]")
-    assert "= 3 trials" in cooperbench("show", "mine").out
+    outcome = cooperbench("show", "mine")
+    assert "= 3 trials" in outcome.out
+    assert "config.json is damaged: trials that have not run are not counted" in outcome.err
 
 
 def test_nothing_a_run_holds_steers_the_terminal(cooperbench, run: RunDirectory) -> None:
