@@ -129,7 +129,7 @@ finish() { # WORD TAG ALONE OLDER SPARE
 kill_found() {
     rounds=0
     read -r now _ </proc/uptime
-    until=$((${now%.*} + 3))
+    until=$((${now%.*} + 20))
     while [ "$rounds" -lt 200 ] || { [ "${#found}" -gt 400 ] && [ "${now%.*}" -lt "$until" ]; }; do
         read -r now _ </proc/uptime
         rounds=$((rounds + 1))
