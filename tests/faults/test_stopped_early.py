@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 import threading
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cooperbench.errors import SandboxLost, SandboxStartError
 from cooperbench.eval.backends import register_backend
 from cooperbench.eval.backends.base import ExecResult
 from cooperbench.events import Event, TrialFinished
+from tests.faults.pressing import press_soon
 
 AGENTS = 2
 
@@ -41,19 +41,13 @@ class Slow:
         self.made: list[Made] = []
         self.left: list[bool] = []
         self._closed = threading.Event()
-        self._all_begun = threading.Barrier(AGENTS, self._press)
-
-    @staticmethod
-    def _press() -> None:
-        main = threading.main_thread().ident
-        assert main is not None
-        signal.pthread_kill(main, signal.SIGINT)
+        self._all_begun = threading.Barrier(AGENTS, press_soon)
 
     def create_sandbox(self, image: str, timeout: int = 600, workdir: str = "/workspace") -> Made:
         del image, timeout, workdir
         self.made.append(made := Made())
         self._all_begun.wait()
-        self._closed.wait(1)
+        self._closed.wait(4)
         return made
 
     def close(self) -> None:
@@ -94,23 +88,24 @@ class Hanging(Made):
 
 
 class Staying(Slow):
-    """A backend that cannot make the first trial's sandboxes, and whose others stay."""
+    """A backend that cannot make one of two trials' sandboxes, once all others are there; and these stay."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.all_there = threading.Event()
+        self._others = threading.Barrier(2 * AGENTS)
+        self._asked = 0
         self._lock = threading.Lock()
-        self._refused = 0
 
     def create_sandbox(self, image: str, timeout: int = 600, workdir: str = "/workspace") -> Made:
         del image, timeout, workdir
         with self._lock:
-            self._refused += 1
-            if self._refused == 1:
-                raise SandboxStartError("there is no room")
-            self.made.append(made := Hanging())
-        if len(self.made) == AGENTS:
-            self.all_there.set()
+            self._asked += 1
+            refused = self._asked == 1
+            if not refused:
+                self.made.append(made := Hanging())
+        self._others.wait()
+        if refused:
+            raise SandboxStartError("there is no room")
         return made
 
 
@@ -121,7 +116,6 @@ def test_a_terminal_that_is_gone_leaves_no_sandbox(tmp_path: Path) -> None:
 
     def gone(event: Event) -> None:
         if isinstance(event, TrialFinished):
-            backend.all_there.wait(60)
             raise OSError(errno.EIO, "Input/output error")
 
     with pytest.raises(OSError, match="Input/output error"):

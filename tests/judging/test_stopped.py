@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ from cooperbench.eval.backends import register_backend
 from cooperbench.eval.backends.base import ExecResult
 from cooperbench.events import Note
 from cooperbench.runs import RunDirectory
+from tests.faults.pressing import press_soon
 from tests.judging.project import REPO, Project
 
 PAIRS = Pair(REPO, 2, (1, 2)), Pair(REPO, 2, (1, 3))
@@ -45,14 +45,8 @@ class Interrupting:
 
     def __init__(self) -> None:
         self.made: list[Waiting] = []
-        self.begun = threading.Barrier(len(PAIRS), self._press)
+        self.begun = threading.Barrier(len(PAIRS), press_soon)
         self.ended_before_closing: list[bool] = []
-
-    @staticmethod
-    def _press() -> None:
-        main = threading.main_thread().ident
-        assert main is not None
-        signal.pthread_kill(main, signal.SIGINT)
 
     def create_sandbox(self, image: str, timeout: int = 600, workdir: str = "/workspace") -> Waiting:
         del image, timeout, workdir

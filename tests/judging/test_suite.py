@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -87,6 +88,36 @@ open("left/over", "w").close(); open("build2", "w").close(); open("sums.tmp", "w
 open("tests/test_add.py", "w").close()
 """
     verdict = judged({1: project.patch(with_code(code)), 2: project.gold(2)}, dataset=dataset).verdict
+    assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
+
+
+def test_what_the_image_built_stays_whatever_its_name(
+    tmp_path: Path, judged: Judge, project: Project
+) -> None:
+    names = [
+        "donnée",
+        "sp ace ",
+        'qu"ote',
+        '-n"',
+        "back\\slash",
+        'both\\"',
+        "st*r[x]?",
+        "t\tab",
+        "li\nne",
+        "100%d",
+        "!bang",
+        "#no",
+    ]
+    extra = "".join(f"echo built >{shlex.quote(name)}\n" for name in [*names, *(f"tests/{n}" for n in names)])
+    dataset = lay_out(tmp_path / "names", project, extra)
+    code = f"""
+import os
+for name in {names!r}:
+    assert os.path.exists(name), name
+    assert os.path.exists("tests/" + name), name
+"""
+    patches = {1: project.patch(with_code(code.encode())), 2: project.gold(2)}
+    verdict = judged(patches, dataset=dataset).verdict
     assert verdict.passed, "\n".join(f"{r.reason}\n{r.test_output}" for r in verdict.results)
 
 

@@ -2,7 +2,8 @@
 
 # What git does not track at the start belongs to the image (build products, environments) and stays.
 remember_image() {
-    in_repository ls-files --others --directory >"$home/untracked" || fail 93 "git ls-files failed in $repository"
+    in_repository -c core.quotePath=false ls-files --others --directory >"$home/untracked" ||
+        fail 93 "git ls-files failed in $repository"
     [ ! -f "$git_directory/info/attributes" ] || cp "$git_directory/info/attributes" "$home/attributes"
     sealed=
     logs=
@@ -79,11 +80,20 @@ restore_tree() { # TREE PATCH
     set --
     while IFS= read -r line; do
         case $line in
+        \"*) line=$(unquoted "$line") && line=${line#/} ;;
+        esac
+        case $line in
         *[][*?\\]*) line=$(printf '%s' "$line" | sed 's/[][*?\\]/\\&/g') ;;
         esac
         set -- "$@" -e "/$line"
     done <"$home/untracked"
     in_repository clean -ffdxq "$@" >/dev/null 2>&1
+}
+
+unquoted() { # "NAME", as git quotes it, gives /NAME: printf's format is C's too, but for the marks
+    set -- "${1#?}"
+    # shellcheck disable=SC2059  # it is a format
+    printf "/$(printf '%s' "${1%?}" | sed 's/%/%%/g; s/\\"/"/g')"
 }
 
 restore_attributes() {
