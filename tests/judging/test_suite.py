@@ -109,12 +109,14 @@ def test_what_the_image_built_stays_whatever_its_name(
         "#no",
     ]
     extra = "".join(f"echo built >{shlex.quote(name)}\n" for name in [*names, *(f"tests/{n}" for n in names)])
-    dataset = lay_out(tmp_path / "names", project, extra)
+    many = "for n in $(seq 3000); do : >tests/$n.object; done\n"
+    dataset = lay_out(tmp_path / "names", project, extra + many)
     code = f"""
 import os
 for name in {names!r}:
     assert os.path.exists(name), name
     assert os.path.exists("tests/" + name), name
+assert sum(name.endswith(".object") for name in os.listdir("tests")) == 3000
 """
     patches = {1: project.patch(with_code(code.encode())), 2: project.gold(2)}
     verdict = judged(patches, dataset=dataset).verdict

@@ -4,6 +4,9 @@
 remember_image() {
     in_repository -c core.quotePath=false ls-files --others --directory >"$home/untracked" ||
         fail 93 "git ls-files failed in $repository"
+    excludes=
+    [ ! -s "$home/untracked" ] || excludes=$(exclusions) || fail 94 "the judge cannot read $home/untracked"
+    [ "${#excludes}" -lt 1500000 ] || fail 93 "there are too many files that git does not track in $repository"
     [ ! -f "$git_directory/info/attributes" ] || cp "$git_directory/info/attributes" "$home/attributes"
     sealed=
     logs=
@@ -15,11 +18,19 @@ remember_image() {
     replaced=
 }
 
+# As options for `git clean`, one a line. Git quotes a name as C does if it holds a quote, a backslash or a control
+# character: such a character may be any in the pattern. No name has `//` in it.
+exclusions() {
+    LC_ALL=C exec sed -e '/^"/!s/[][*?\\]/\\&/g' -e '/^"/{' -e 's/^"\(.*\)"$/\1/' -e 's/[][*?]/\\&/g' -e 's|\\\\|//|g' \
+        -e 's/\\"/"/g' -e 's/\\[0-7][0-7][0-7]/?/g' -e 's/\\[abfnrtv]/?/g' -e 's|//|\\\\|g' -e '}' \
+        -e 's|^|--exclude=/|' "$home/untracked"
+}
+
 # Patches that are tested one by one must each find the image's own files, those too that another one replaces, and none
 # that another one creates. What git does not track lies in no commit, so trees of ours keep it: $created has all that
 # any patch creates, $replaced what the image has there.
 keep_replaced() {
-    [ -s "$home/untracked" ] || return 0
+    [ -n "$excludes" ] || return 0
     : >"$home/created"
     index=0
     while [ "$index" -lt "$patches" ]; do
@@ -66,7 +77,7 @@ restore_tree() { # TREE PATCH
     if [ -n "$replaced" ] && [ "$order" -gt 1 ]; then
         of_the_image read-tree "$created" && of_the_image read-tree -u --reset "$replaced" || return 1
     fi >/dev/null 2>&1
-    if [ -s "$home/untracked" ] && grep -q '^new file mode' "$2"; then
+    if [ -n "$excludes" ] && grep -q '^new file mode' "$2"; then
         # What is in the index and not in the base, `reset` removes.
         GIT_ALTERNATE_OBJECT_DIRECTORIES=$G/objects in_repository read-tree --reset "$1" >/dev/null 2>&1
     fi
@@ -77,23 +88,13 @@ restore_tree() { # TREE PATCH
         seal && sealed=$sum$line_feed
         return
     fi
-    set --
-    while IFS= read -r line; do
-        case $line in
-        \"*) line=$(unquoted "$line") && line=${line#/} ;;
-        esac
-        case $line in
-        *[][*?\\]*) line=$(printf '%s' "$line" | sed 's/[][*?\\]/\\&/g') ;;
-        esac
-        set -- "$@" -e "/$line"
-    done <"$home/untracked"
+    set -f
+    IFS=$line_feed
+    # shellcheck disable=SC2086  # one a line
+    set -- $excludes
+    set +f
+    unset IFS
     in_repository clean -ffdxq "$@" >/dev/null 2>&1
-}
-
-unquoted() { # "NAME", as git quotes it, gives /NAME: printf's format is C's too, but for the marks
-    set -- "${1#?}"
-    # shellcheck disable=SC2059  # it is a format
-    printf "/$(printf '%s' "${1%?}" | sed 's/%/%%/g; s/\\"/"/g')"
 }
 
 restore_attributes() {
